@@ -1,0 +1,396 @@
+//! What comes out of the ring becomes a recording: stacks are named, times are told apart, parked threads are watched.
+//!
+//! The collector never takes the GIL and never runs Python code. Everything it reads of the interpreter it reads as memory.
+
+use std::sync::{Arc, MutexGuard};
+
+use interpreter::RawFrame;
+use profile::{Counters, FunctionId, Moment, NodeId, Observation, Profile, Recording, RecordingInfo, State};
+
+use crate::outside::{self, Look};
+use crate::platform::{self, Tid};
+use crate::record::{self, Record};
+use crate::roster::{LiveThread, Roster, Watch};
+use crate::safe_load::LiveMemory;
+use crate::shared::{Shared, get};
+use crate::sigprof;
+use crate::symbols::Symbols;
+
+/// Where the system does not say what a thread is doing, a parked one whose CPU clock has moved by less than this since
+/// its last sample is taken as parked still, once: it is the rest of our own handler and of what the program does when a
+/// call was interrupted (CPython looks for signals and calls again, 10 to 100 µs on a slow machine). Without this an idle
+/// thread would be signalled for ever.
+const SETTLING_NS: u64 = 200_000;
+
+/// How often it is checked that SIGPROF is still ours: one system call ten times a second.
+const SIGPROF_CHECK_NS: u64 = 100_000_000;
+
+/// The collector's side of a session.
+pub(crate) struct Collector {
+    shared: Arc<Shared>,
+    recording: Recording,
+    roster: Roster,
+    /// The frame that ends a stack deeper than the limit.
+    truncated: FunctionId,
+    /// Frames of the record being read, innermost first; kept to save allocations.
+    frames: Vec<RawFrame>,
+    missed_ticks: u64,
+    /// Samples taken from outside.
+    looks: u64,
+    /// Of them, with a stack deeper than the limit.
+    truncated_looks: u64,
+    is_paused: bool,
+    /// The timers are gone for good.
+    ticks_have_ended: bool,
+    /// When SIGPROF was last seen to be ours.
+    sigprof_seen_ns: u64,
+    /// CPU time of the collector's own thread.
+    pub(crate) cpu_ns: u64,
+    started_ns: u64,
+}
+
+impl Collector {
+    pub(crate) fn new(shared: Arc<Shared>, info: RecordingInfo, memory_limit_bytes: usize) -> Self {
+        let started_ns = info.start.monotonic_ns;
+        let mut recording = Recording::new(info, memory_limit_bytes);
+        let truncated = recording.intern_function("<truncated>", "", 0, false);
+        Self {
+            shared,
+            recording,
+            roster: Roster::new(),
+            truncated,
+            frames: Vec::new(),
+            missed_ticks: 0,
+            looks: 0,
+            truncated_looks: 0,
+            is_paused: false,
+            ticks_have_ended: false,
+            sigprof_seen_ns: started_ns,
+            cpu_ns: 0,
+            started_ns,
+        }
+    }
+
+    /// One round: take what is in the ring, find threads that came and went, look at the parked ones. Returns whether any
+    /// thread is parked, so that the next round has to come with the next tick.
+    pub(crate) fn pass(&mut self) -> bool {
+        self.drain();
+        let now_ns = platform::monotonic_ns();
+        self.keep_sigprof(now_ns);
+        self.find_threads(now_ns);
+        self.look_at_parked(now_ns)
+    }
+
+    /// A program that installs its own SIGPROF handler while we run would get our ticks: ours goes on top again, and theirs
+    /// gets what is theirs.
+    fn keep_sigprof(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.sigprof_seen_ns) >= SIGPROF_CHECK_NS {
+            self.sigprof_seen_ns = now_ns;
+            // If it cannot be asked or set, ticks go where they go; nothing else depends on it.
+            let _ = sigprof::install();
+        }
+    }
+
+    /// Takes in threads that are new and lets go of those that ended.
+    fn find_threads(&mut self, now_ns: u64) {
+        for tid in self.roster.discover(&self.shared, &mut self.recording, now_ns) {
+            // A thread without a thread state may only have left Python for a while.
+            if platform::thread_cpu_ns(tid).is_none() {
+                self.end_thread(tid, now_ns, None);
+                self.roster.forget(tid);
+            }
+        }
+    }
+
+    /// Looks at each parked thread. One whose CPU clock has not moved is where it was. One that has moved and is blocked
+    /// again is sampled from here, so that no signal disturbs its call; one that runs gets its tick.
+    fn look_at_parked(&mut self, now_ns: u64) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let parked: Vec<Tid> = self.roster.parked(&shared).collect();
+        for tid in &parked {
+            let Some(cpu_ns) = platform::thread_cpu_ns(*tid) else { continue };
+            let Some(thread) = self.roster.threads.get_mut(tid) else { continue };
+            if let Some(watch) = thread.watch.as_mut().filter(|watch| watch.cpu_ns == cpu_ns) {
+                watch.idle_until_ns = now_ns;
+                continue;
+            }
+            let is_settling = thread.watch.is_none()
+                && thread.was_blocked
+                && cpu_ns.saturating_sub(thread.counted_cpu_ns) < SETTLING_NS;
+            match outside::look(&shared, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
+                Look::Blocked { state, truncated, position, symbols } => {
+                    let leaf = leaf(&mut self.recording, symbols, self.truncated, &self.frames, truncated, position);
+                    weigh(&mut self.recording, thread, leaf, state, now_ns, cpu_ns);
+                    thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
+                    self.looks += 1;
+                    self.truncated_looks += u64::from(truncated);
+                }
+                Look::CannotTell if is_settling => {
+                    thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
+                }
+                Look::Runs | Look::CannotTell if self.ticks_have_ended => {}
+                // Its first tick comes in its turn: the moment at which it was found says where it was found.
+                Look::Runs | Look::CannotTell if thread.is_fresh => thread.arm(&shared, now_ns),
+                Look::Runs | Look::CannotTell => thread.tick_now(&shared, now_ns),
+            }
+        }
+        !parked.is_empty()
+    }
+
+    /// Reads all published records.
+    fn drain(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(record) = record::front(&shared.ring) {
+            self.take(&shared, &record);
+            shared.ring.release(record.position, record.length_words);
+        }
+        let mut symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        symbols.forget_dead_before(shared.ring.drained_position());
+    }
+
+    fn take(&mut self, shared: &Shared, record: &Record) {
+        let header = record.header;
+        self.missed_ticks += u64::from(header.missed_ticks);
+        self.frames.clear();
+        self.frames.extend((0..header.frames).map(|index| record::frame(&shared.ring, record, index)));
+        let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let leaf = leaf(&mut self.recording, symbols, self.truncated, &self.frames, header.truncated, record.position);
+        if let Some(thread) = self.roster.by_slot(header.slot, header.generation) {
+            let state = State::from_bits(header.state);
+            weigh(&mut self.recording, thread, leaf, state, header.time_ns, header.cpu_ns);
+        }
+    }
+
+    /// A thread says that it begins, itself; it is taken in from its first moment.
+    pub(crate) fn thread_started(&mut self, tid: Tid, python_id: u64, name: Option<&str>) -> bool {
+        if let Some(name) = name {
+            self.roster.name(&mut self.recording, tid, name);
+        }
+        let now_ns = platform::monotonic_ns();
+        self.roster.admit(&self.shared, &mut self.recording, tid, python_id, now_ns, 0);
+        match self.roster.threads.get(&tid) {
+            Some(thread) => {
+                // It runs, at this very moment.
+                thread.arm(&self.shared, now_ns);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A thread says that it ends, itself, with its CPU clock; `false` if it was not sampled.
+    pub(crate) fn thread_ended(&mut self, tid: Tid, name: Option<&str>, cpu_ns: u64) -> bool {
+        if self.roster.threads.get(&tid).is_none_or(|thread| thread.has_ended) {
+            return false;
+        }
+        if let Some(name) = name {
+            self.roster.name(&mut self.recording, tid, name);
+        }
+        // Its samples are still in the ring.
+        self.drain();
+        self.end_thread(tid, platform::monotonic_ns(), Some(cpu_ns));
+        true
+    }
+
+    fn end_thread(&mut self, tid: Tid, now_ns: u64, cpu_ns: Option<u64>) {
+        if let Some(thread) = self.roster.threads.get_mut(&tid).filter(|thread| !thread.has_ended) {
+            // Of a thread that is gone nobody knows when it went: its time ends at the last look.
+            let to_ns = if cpu_ns.is_some() { now_ns } else { thread.counted_to_ns };
+            if !self.is_paused {
+                settle_rest(&mut self.recording, thread, to_ns, cpu_ns);
+            }
+            self.recording.end_thread(thread.id, now_ns);
+        }
+        self.roster.retire(&self.shared, tid);
+    }
+
+    /// The name of a thread in `threading`.
+    pub(crate) fn name_thread(&mut self, tid: Tid, name: &str) {
+        self.roster.name(&mut self.recording, tid, name);
+    }
+
+    /// Brings every thread's weights up to now: the rest since its last sample goes to that sample.
+    pub(crate) fn settle_all(&mut self) {
+        if self.is_paused {
+            // They were brought up to the pause, and what comes after it does not count.
+            self.drain();
+            return;
+        }
+        // A last look: on a busy machine the collector's own may be a while ago.
+        self.pass();
+        let now_ns = platform::monotonic_ns();
+        for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
+            let cpu_ns = platform::thread_cpu_ns(thread.tid);
+            settle_rest(&mut self.recording, thread, now_ns, cpu_ns);
+        }
+        self.roster.refresh_system_names(&mut self.recording);
+    }
+
+    /// Deletes all timers; handlers must have been told to re-arm nothing.
+    pub(crate) fn end_ticks(&mut self) {
+        self.ticks_have_ended = true;
+        for thread in self.roster.threads.values().filter(|thread| !thread.has_ended) {
+            if let Some(timer) = thread.slot_in(&self.shared).and_then(|slot| slot.timer()) {
+                platform::delete_timer(timer);
+            }
+        }
+    }
+
+    /// Ticks cease; the recording is complete up to now.
+    pub(crate) fn pause(&mut self) {
+        self.settle_all();
+        self.is_paused = true;
+        for thread in self.roster.threads.values().filter(|thread| !thread.has_ended) {
+            thread.disarm(&self.shared);
+        }
+    }
+
+    /// Ticks go on; what happened since [`Self::pause`] is in nobody's weights.
+    pub(crate) fn resume(&mut self) {
+        // Samples of the last moment before the pause.
+        self.drain();
+        self.is_paused = false;
+        let now_ns = platform::monotonic_ns();
+        for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
+            self.recording.skip_to(thread.id, now_ns);
+            thread.counted_to_ns = now_ns;
+            thread.counted_cpu_ns = platform::thread_cpu_ns(thread.tid).unwrap_or(thread.counted_cpu_ns);
+            // Every thread is parked: the next pass sees which ones run.
+            thread.watch = None;
+            thread.was_blocked = false;
+        }
+    }
+
+    /// The profile so far.
+    pub(crate) fn snapshot(&mut self) -> Profile {
+        self.settle_all();
+        let counters = self.counters();
+        self.recording.snapshot(now(), counters)
+    }
+
+    /// The finished profile.
+    pub(crate) fn finish(self) -> Profile {
+        let counters = self.counters();
+        self.recording.finish(now(), counters)
+    }
+
+    /// What was got and what was lost up to now.
+    pub(crate) fn counters(&self) -> Counters {
+        let counts = &self.shared.counts;
+        let handler_ns = get(&counts.handler_ns);
+        Counters {
+            samples: get(&counts.samples) + self.looks,
+            dropped: get(&counts.ring_full),
+            missed_ticks: self.missed_ticks,
+            truncated_stacks: get(&counts.truncated) + self.truncated_looks,
+            torn_stacks: get(&counts.torn),
+            profiler_cpu_ns: handler_ns + self.cpu_ns,
+            handler_ns,
+            memory_bytes: self.fixed_bytes() as u64,
+            ..Counters::default()
+        }
+    }
+
+    /// Heap and pages held beside the recording.
+    fn fixed_bytes(&self) -> usize {
+        let symbols = self.shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.shared.fixed_bytes + symbols.memory_bytes()
+    }
+
+    /// All memory held.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.fixed_bytes() + self.recording.memory_bytes()
+    }
+
+    /// Threads that are sampled now.
+    pub(crate) fn thread_count(&self) -> usize {
+        self.roster.count()
+    }
+
+    /// Threads that get ticks from the collector, and threads that found no slot.
+    pub(crate) fn thread_limits(&self) -> (u64, u64) {
+        (self.roster.without_timer, self.roster.refused)
+    }
+
+    /// Monotonic time of the session's start.
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.started_ns
+    }
+}
+
+/// The call tree node of a stack's innermost frame, which `frames` begins with. Takes the locked symbols and lets them go.
+fn leaf(
+    recording: &mut Recording,
+    mut symbols: MutexGuard<'_, Symbols>,
+    truncated_frame: FunctionId,
+    frames: &[RawFrame],
+    truncated: bool,
+    position: u64,
+) -> NodeId {
+    let mut node = NodeId::ROOT;
+    if truncated {
+        node = recording.child(node, truncated_frame, 0);
+    }
+    for frame in frames.iter().rev() {
+        node = step(recording, &mut symbols, node, *frame, position);
+    }
+    node
+}
+
+/// Records a sample of `thread` with what went by since its last one. CPU time that was used while it was found blocked
+/// waits for its next sample on CPU.
+fn weigh(recording: &mut Recording, thread: &mut LiveThread, leaf: NodeId, state: State, time_ns: u64, cpu_ns: u64) {
+    settle_idle(recording, thread);
+    let wall_ns = time_ns.saturating_sub(thread.counted_to_ns);
+    let used_ns = cpu_ns.saturating_sub(thread.counted_cpu_ns) + thread.pending_cpu_ns;
+    let carried_ns = if state.is_blocked() { 0 } else { used_ns };
+    thread.pending_cpu_ns = used_ns - carried_ns;
+    thread.counted_to_ns = thread.counted_to_ns.max(time_ns);
+    thread.counted_cpu_ns = thread.counted_cpu_ns.max(cpu_ns);
+    thread.was_blocked = state.is_blocked();
+    thread.is_fresh = false;
+    recording.record(thread.id, Observation { leaf, wall_ns, cpu_ns: carried_ns, state });
+}
+
+/// One frame further in. Frames that are never shown leave the stack where it is.
+fn step(recording: &mut Recording, symbols: &mut Symbols, node: NodeId, frame: RawFrame, position: u64) -> NodeId {
+    let Some(symbol) = symbols.resolve(&LiveMemory, frame.code_address, position) else { return node };
+    if symbol.is_hidden || !symbol.code.is_begun(frame.instruction_offset_bytes) {
+        return node;
+    }
+    let function = *symbol.function.get_or_init(|| {
+        recording.intern_function(&symbol.code.name, &symbol.code.filename, symbol.code.first_line, false)
+    });
+    let line = symbol.code.lines.line(frame.instruction_offset_bytes).unwrap_or(0);
+    recording.child(node, function, line)
+}
+
+/// The time that a parked thread was seen not to move belongs to its last sample.
+fn settle_idle(recording: &mut Recording, thread: &mut LiveThread) {
+    if let Some(watch) = thread.watch.take()
+        && watch.idle_until_ns > thread.counted_to_ns
+    {
+        recording.extend_last(thread.id, watch.idle_until_ns - thread.counted_to_ns, 0);
+        thread.counted_to_ns = watch.idle_until_ns;
+    }
+}
+
+/// What no further sample will carry: the wall time up to `to_ns` and the CPU time up to `cpu_ns`.
+fn settle_rest(recording: &mut Recording, thread: &mut LiveThread, to_ns: u64, cpu_ns: Option<u64>) {
+    settle_idle(recording, thread);
+    if to_ns > thread.counted_to_ns {
+        recording.extend_last(thread.id, to_ns - thread.counted_to_ns, 0);
+        thread.counted_to_ns = to_ns;
+    }
+    let cpu_ns = cpu_ns.unwrap_or(thread.counted_cpu_ns);
+    let rest_ns = thread.pending_cpu_ns + cpu_ns.saturating_sub(thread.counted_cpu_ns);
+    if rest_ns > 0 {
+        recording.add_cpu_to_last_on_cpu(thread.id, rest_ns);
+    }
+    thread.pending_cpu_ns = 0;
+    thread.counted_cpu_ns = thread.counted_cpu_ns.max(cpu_ns);
+}
+
+fn now() -> Moment {
+    Moment { unix_ns: platform::realtime_ns(), monotonic_ns: platform::monotonic_ns() }
+}

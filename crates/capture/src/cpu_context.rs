@@ -1,0 +1,160 @@
+//! What the registers at the moment of a signal say about the interrupted thread.
+
+use interpreter::Memory;
+
+/// The registers of the interrupted thread, in the kernel's `ucontext_t`.
+pub(crate) struct CpuContext<'a>(&'a mut libc::ucontext_t);
+
+/// The registers that decide whether a thread was blocked, by their role.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemCallRegisters {
+    pub(crate) program_counter: u64,
+    /// The register that holds the result after a system call, and its number (x86_64) when the call is to be restarted.
+    pub(crate) result: u64,
+    /// The register of the system call's number.
+    pub(crate) number: u64,
+    /// The first argument.
+    pub(crate) argument: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> CpuContext<'a> {
+    pub(crate) fn program_counter(&self) -> u64 {
+        self.0.uc_mcontext.gregs[libc::REG_RIP as usize] as u64
+    }
+
+    pub(crate) fn set_program_counter(&mut self, address: u64) {
+        self.0.uc_mcontext.gregs[libc::REG_RIP as usize] = address as i64;
+    }
+
+    pub(crate) fn system_call_registers(&self) -> SystemCallRegisters {
+        let registers = &self.0.uc_mcontext.gregs;
+        SystemCallRegisters {
+            program_counter: registers[libc::REG_RIP as usize] as u64,
+            result: registers[libc::REG_RAX as usize] as u64,
+            number: registers[libc::REG_RAX as usize] as u64,
+            argument: registers[libc::REG_RDI as usize] as u64,
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl<'a> CpuContext<'a> {
+    pub(crate) fn program_counter(&self) -> u64 {
+        self.0.uc_mcontext.pc
+    }
+
+    pub(crate) fn set_program_counter(&mut self, address: u64) {
+        self.0.uc_mcontext.pc = address;
+    }
+
+    pub(crate) fn system_call_registers(&self) -> SystemCallRegisters {
+        SystemCallRegisters {
+            program_counter: self.0.uc_mcontext.pc,
+            result: self.0.uc_mcontext.regs[0],
+            number: self.0.uc_mcontext.regs[8],
+            argument: self.0.uc_mcontext.regs[0],
+        }
+    }
+}
+
+impl<'a> CpuContext<'a> {
+    /// # Safety
+    /// `context` must be the third argument of an SA_SIGINFO handler that has not returned yet.
+    pub(crate) unsafe fn from_raw(context: *mut libc::c_void) -> Self {
+        // SAFETY: promised by the caller.
+        Self(unsafe { &mut *context.cast::<libc::ucontext_t>() })
+    }
+}
+
+/// How the thread stood at the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    OnCpu,
+    /// Inside a blocking system call; where it is a futex, `futex_address` is the word it waits on.
+    Blocked {
+        futex_address: Option<u64>,
+    },
+}
+
+/// Length and bytes of the system call instruction.
+#[cfg(target_arch = "x86_64")]
+const SYSTEM_CALL: &[u8] = &[0x0f, 0x05];
+/// `svc #0`, little-endian.
+#[cfg(target_arch = "aarch64")]
+const SYSTEM_CALL: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
+
+/// A thread is taken as blocked when the signal interrupted a system call: the kernel then either moved the program
+/// counter back onto the instruction, to restart the call (Linux `arch/x86/kernel/signal.c`, `handle_signal`; with
+/// SA_RESTART), or left it behind the instruction with EINTR as the result. A call that had returned by itself leaves
+/// its own result. The one wrong answer left is a thread hit exactly before it enters a call: one instruction.
+pub(crate) fn activity<M: Memory>(memory: &M, registers: SystemCallRegisters) -> Activity {
+    let length = SYSTEM_CALL.len() as u64;
+    let restarted = is_system_call(memory, registers.program_counter);
+    let interrupted = registers.result as i64 == -i64::from(libc::EINTR)
+        && is_system_call(memory, registers.program_counter.wrapping_sub(length));
+    if !restarted && !interrupted {
+        return Activity::OnCpu;
+    }
+    // Behind an interrupted call x86_64 has lost the number in the result register. It is a futex in practice when the
+    // argument lies in a lock, which is what the caller compares it with, so the argument is given either way.
+    let is_futex = interrupted || registers.number == libc::SYS_futex as u64;
+    Activity::Blocked { futex_address: is_futex.then_some(registers.argument) }
+}
+
+fn is_system_call<M: Memory>(memory: &M, address: u64) -> bool {
+    SYSTEM_CALL.iter().enumerate().all(|(index, expected)| {
+        memory.read_u8(address.wrapping_add(index as u64)).is_ok_and(|found| found == *expected)
+    })
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use interpreter::Fault;
+
+    /// Code bytes at a page's start, with nothing mapped before it.
+    struct Code(&'static [u8]);
+    const START: u64 = 0x7000_0000_0000;
+
+    impl Memory for Code {
+        fn read_u64(&self, address: u64) -> Result<u64, Fault> {
+            let offset = address.checked_sub(START).ok_or(Fault)? as usize;
+            let mut word = [0; 8];
+            for (index, byte) in word.iter_mut().enumerate() {
+                *byte = *self.0.get(offset + index).unwrap_or(&0x90);
+            }
+            if offset >= self.0.len().next_multiple_of(8) { Err(Fault) } else { Ok(u64::from_le_bytes(word)) }
+        }
+    }
+
+    fn at(code: &'static [u8], offset: u64, result: i64, argument: u64) -> Activity {
+        let registers = SystemCallRegisters {
+            program_counter: START + offset,
+            result: result as u64,
+            number: result as u64,
+            argument,
+        };
+        activity(&Code(code), registers)
+    }
+
+    #[test]
+    fn on_the_instruction_is_blocked() {
+        assert_eq!(at(&[0x90, 0x0f, 0x05, 0xc3], 1, libc::SYS_read, 3), Activity::Blocked { futex_address: None });
+        let waiting = Activity::Blocked { futex_address: Some(0x1234) };
+        assert_eq!(at(&[0x90, 0x0f, 0x05, 0xc3], 1, libc::SYS_futex, 0x1234), waiting);
+    }
+
+    #[test]
+    fn behind_it_only_with_eintr() {
+        let eintr = -i64::from(libc::EINTR);
+        assert!(matches!(at(&[0x0f, 0x05, 0xc3], 2, eintr, 0), Activity::Blocked { .. }));
+        assert_eq!(at(&[0x0f, 0x05, 0xc3], 2, 0, 0), Activity::OnCpu);
+        assert_eq!(at(&[0x0f, 0x05, 0xc3], 2, -i64::from(libc::EAGAIN), 0), Activity::OnCpu);
+    }
+
+    #[test]
+    fn at_a_mapping_s_first_byte_nothing_before_it_is_needed() {
+        assert_eq!(at(&[0xc3], 0, -i64::from(libc::EINTR), 0), Activity::OnCpu);
+    }
+}

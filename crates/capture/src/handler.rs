@@ -1,0 +1,214 @@
+//! The signal handler: a thread takes a sample of itself.
+//!
+//! No allocation, no lock, no thread-local, no panic, no CPython call but the two that [`Host`] names; each loop is bounded
+//! by the depth limit or a constant, and each way out is counted in [`HandlerCounts`](crate::shared::HandlerCounts).
+
+use std::ffi::c_void;
+use std::sync::atomic::Ordering;
+
+use interpreter::{Memory, WalkEnd, count_frames, walk};
+use profile::{Gil, Running, State};
+
+use crate::cpu_context::{Activity, CpuContext, activity};
+use crate::gate;
+use crate::host::Host;
+use crate::platform;
+use crate::record::{self, Header};
+use crate::safe_load::LiveMemory;
+use crate::shared::{Shared, add};
+use crate::sigprof;
+use crate::slots::{ARMED, PARKED, Slot, TickValue};
+
+/// A thread that is hit while the interpreter changes its chain of frames is looked at again after this time. A few
+/// instructions later the chain is whole, but the thread must come to run them: on a slow machine a timer that was set for
+/// 10 µs has fired before the handler has returned. It happens to one in a thousand samples of a program that does little
+/// but call the interpreter from C, on 3.11 and 3.12.
+const TORN_RETRY_NS: u64 = 50_000;
+/// A chain that is torn so often in a row is recorded as it is, and counted.
+const MAX_TORN_RETRIES: u32 = 3;
+
+/// Installed for SIGPROF by [`sigprof::install`].
+pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    // SAFETY: the location of errno is valid in every thread; glibc and musl keep it in initial-exec thread storage.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let saved_errno = unsafe { *errno };
+    // SAFETY: the kernel passes a valid `siginfo_t` to an SA_SIGINFO handler.
+    match unsafe { tick_value(info) } {
+        Some(value) => {
+            // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
+            let cpu = unsafe { CpuContext::from_raw(context) };
+            if let Some(shared) = gate::enter() {
+                on_tick(&shared, value, &cpu);
+            }
+        }
+        None => sigprof::pass_on(signal, info, context),
+    }
+    // SAFETY: as above.
+    unsafe { *errno = saved_errno };
+}
+
+/// The value of a signal that is ours, whichever session sent it; `None` for other people's SIGPROF.
+///
+/// # Safety
+/// `info` must be valid.
+unsafe fn tick_value(info: *const libc::siginfo_t) -> Option<TickValue> {
+    // SAFETY: promised by the caller. Signals of timers and queued ones carry a value (sigaction(2)); the mark in it
+    // tells ours from those of other timers.
+    let (code, value) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as u64) };
+    if code == libc::SI_TIMER || code == platform::SENT_BY_SAMPLER { TickValue::from_bits(value) } else { None }
+}
+
+fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
+    let slot = match shared.slots.as_ref().get(usize::from(value.slot)) {
+        Some(slot) if value.session == shared.session && slot.belongs_to(value.generation) => slot,
+        _ => return add(&shared.counts.stale, 1),
+    };
+    if shared.is_paused.load(Ordering::Relaxed) {
+        slot.set_phase(PARKED);
+        return add(&shared.counts.paused, 1);
+    }
+    let began_ns = platform::monotonic_ns();
+    let cpu_ns = platform::own_cpu_ns();
+    let cell = shared.ticks.cell(began_ns);
+    let elapsed_cells = cell.wrapping_sub(slot.last_cell());
+    if elapsed_cells > 1 && elapsed_cells < u64::MAX / 2 && slot.timer().is_some() {
+        slot.add_missed(elapsed_cells - 1);
+    }
+    slot.set_last_cell(cell);
+
+    let activity = activity(&LiveMemory, cpu.system_call_registers());
+    let outcome = take_sample(shared, slot, value, activity, began_ns, cpu_ns);
+
+    let is_on_cpu = activity == Activity::OnCpu;
+    let ended_ns = platform::monotonic_ns();
+    add(&shared.counts.handler_ns, ended_ns.saturating_sub(began_ns));
+    if outcome == Outcome::LookAgain {
+        return;
+    }
+    match slot.timer() {
+        Some(timer) if is_on_cpu => {
+            let next = shared.ticks.next_cell(cell, ended_ns, slot.seed());
+            slot.set_phase(ARMED);
+            if !platform::arm_timer(timer, shared.ticks.deadline_ns(next, slot.seed())) {
+                slot.set_phase(PARKED);
+                add(&shared.counts.rearm_failed, 1);
+            }
+        }
+        // Blocked, or without a timer: the collector decides when to look again.
+        _ => slot.set_phase(PARKED),
+    }
+}
+
+/// What became of a tick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It has been dealt with.
+    Done,
+    /// The chain of frames was torn; the timer is set for another look.
+    LookAgain,
+}
+
+/// Walks the thread's Python stack into the ring.
+fn take_sample(
+    shared: &Shared,
+    slot: &Slot,
+    value: TickValue,
+    activity: Activity,
+    time_ns: u64,
+    cpu_ns: u64,
+) -> Outcome {
+    let host = &shared.host;
+    let thread = current_thread_state(host);
+    let mut frames = 0;
+    if thread.address != 0 {
+        let (count, end) =
+            count_frames(&LiveMemory, &host.layout, host.code_type, thread.address, shared.max_depth_frames);
+        frames = count as u64;
+        if !matches!(end, WalkEnd::Torn(_)) {
+            slot.note_whole_walk();
+        } else if slot.note_torn_walk() < MAX_TORN_RETRIES
+            && let Some(timer) = slot.timer()
+            && platform::arm_timer(timer, platform::monotonic_ns().wrapping_add(TORN_RETRY_NS))
+        {
+            add(&shared.counts.put_off, 1);
+            return Outcome::LookAgain;
+        }
+    }
+    let Some(taken) = shared.ring.reserve(record::length_words(frames)) else {
+        add(&shared.counts.ring_full, 1);
+        return Outcome::Done;
+    };
+    let mut written = 0;
+    let mut end = WalkEnd::Complete;
+    if thread.address != 0 {
+        end = walk(&LiveMemory, &host.layout, host.code_type, thread.address, shared.max_depth_frames, &mut |frame| {
+            if written < frames {
+                shared.filter.mark(frame.code_address);
+                record::write_frame(&shared.ring, taken, written, frame);
+                written += 1;
+            }
+        });
+    }
+    let truncated = matches!(end, WalkEnd::Truncated);
+    let torn = matches!(end, WalkEnd::Torn(_));
+    add(&shared.counts.truncated, u64::from(truncated));
+    add(&shared.counts.torn, u64::from(torn));
+    add(&shared.counts.samples, 1);
+    let header = Header {
+        frames: written as u16,
+        slot: value.slot,
+        generation: value.generation,
+        state: state(host, &thread, activity).with_truncated(truncated).bits(),
+        truncated,
+        torn,
+        missed_ticks: slot.missed(),
+        time_ns,
+        cpu_ns,
+    };
+    slot.clear_missed();
+    record::publish(&shared.ring, taken, header);
+    Outcome::Done
+}
+
+/// A thread's own state in the interpreter.
+struct CurrentThreadState {
+    /// 0 where the thread has none.
+    address: u64,
+    /// The thread may run Python code now; with a GIL, it holds it.
+    is_attached: bool,
+}
+
+/// Finds the calling thread's state. `unchecked` may belong to another thread up to 3.11, so it counts only when the
+/// thread it names is this one; it is looked at first because a thread in a subinterpreter is attached to a state
+/// that the other function does not know.
+fn current_thread_state(host: &Host) -> CurrentThreadState {
+    let unchecked = host.unchecked_thread_state();
+    if unchecked != 0 {
+        // SAFETY: returns the calling thread's handle; no lock, no allocation.
+        let own = unsafe { libc::pthread_self() } as u64;
+        let named = LiveMemory.read_u64(unchecked.wrapping_add(u64::from(host.layout.thread_state.thread_id)));
+        if named.is_ok_and(|named| named == own) {
+            return CurrentThreadState { address: unchecked, is_attached: true };
+        }
+    }
+    CurrentThreadState { address: host.this_thread_state(), is_attached: false }
+}
+
+fn state(host: &Host, thread: &CurrentThreadState, activity: Activity) -> State {
+    let running = if activity == Activity::OnCpu { Running::OnCpu } else { Running::Blocked };
+    let gil = match activity {
+        _ if thread.address == 0 || host.layout.free_threaded => Gil::Unknown,
+        _ if thread.is_attached => Gil::Holds,
+        Activity::Blocked { futex_address: Some(word) } if is_in_gil(host, thread.address, word) => Gil::Waits,
+        _ => Gil::Detached,
+    };
+    State::new(running, gil)
+}
+
+/// Whether `word` lies inside the GIL that the thread would have to take: what a thread that waits for it waits on.
+pub(crate) fn is_in_gil(host: &Host, thread_state: u64, word: u64) -> bool {
+    host.layout
+        .gil_address(&LiveMemory, host.runtime_address, thread_state)
+        .is_some_and(|gil| (gil..gil.wrapping_add(u64::from(host.layout.gil_size_bytes))).contains(&word))
+}

@@ -1,0 +1,167 @@
+//! The interpreter that this process runs: where its structures and the two functions we may call are.
+
+use std::ffi::{CStr, c_void};
+use std::fmt;
+
+use interpreter::{Identity, Layout, LayoutError, Memory};
+
+use crate::platform::{self, Tid};
+use crate::safe_load::LiveMemory;
+
+/// `PyTypeObject.tp_dealloc` follows `tp_name`, `tp_basicsize` and `tp_itemsize` (CPython 3.9–3.15,
+/// `Include/cpython/object.h`).
+const TP_DEALLOC_AFTER_TP_NAME_BYTES: u64 = 24;
+
+/// How far into a `struct pthread` its kernel thread id is looked for; glibc 2.28–2.42 has it at 720, musl near 48.
+const MAX_TID_OFFSET_BYTES: u64 = 2048;
+
+/// Both functions take nothing and return a `PyThreadState *` or null.
+type ThreadStateFunction = unsafe extern "C" fn() -> *mut c_void;
+
+/// What the profiler knows of the interpreter. Made once; plain data after that.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// The structure offsets of this very build.
+    pub layout: Layout,
+    /// Address of `_PyRuntime`.
+    pub runtime_address: u64,
+    /// Address of `PyCode_Type`.
+    pub code_type: u64,
+    get_this_thread_state: ThreadStateFunction,
+    get_unchecked: ThreadStateFunction,
+    /// Where a `pthread_t` points, the kernel's id of the thread stands at this offset (3.9 and 3.10 keep no native id).
+    tid_offset_bytes: Option<u64>,
+}
+
+/// Why this interpreter cannot be profiled; one sentence.
+#[derive(Debug)]
+pub enum HostError {
+    /// A symbol that every supported CPython exports is missing.
+    MissingSymbol(&'static str),
+    /// The layout is unknown or does not check out.
+    Layout(LayoutError),
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingSymbol(name) => write!(
+                f,
+                "this interpreter does not export {name}, which every CPython does; run spprof on an unmodified CPython 3.9 to 3.15"
+            ),
+            Self::Layout(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HostError {}
+
+fn symbol(name: &'static CStr) -> Result<u64, HostError> {
+    // SAFETY: a terminated name; a symbol that is not there gives null.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if address.is_null() {
+        Err(HostError::MissingSymbol(name.to_str().unwrap_or("a symbol")))
+    } else {
+        Ok(address as u64)
+    }
+}
+
+impl Host {
+    /// Looks the interpreter up. Nothing is called and nothing changed.
+    ///
+    /// # Errors
+    /// [`HostError`] when the interpreter is not one that is known to the byte.
+    pub fn find(identity: &Identity) -> Result<Self, HostError> {
+        let runtime_address = symbol(c"_PyRuntime")?;
+        let layout = Layout::detect(identity, &LiveMemory, runtime_address).map_err(HostError::Layout)?;
+        let this_thread = symbol(c"PyGILState_GetThisThreadState")?;
+        let unchecked = symbol(c"_PyThreadState_UncheckedGet").or_else(|_| symbol(c"PyThreadState_GetUnchecked"))?;
+        Ok(Self {
+            layout,
+            runtime_address,
+            code_type: symbol(c"PyCode_Type")?,
+            // SAFETY: the exported function of that name has this signature in CPython 3.9–3.15
+            // (`Include/pystate.h`, `Include/cpython/pystate.h`).
+            get_this_thread_state: unsafe { std::mem::transmute::<usize, ThreadStateFunction>(this_thread as usize) },
+            // SAFETY: as above.
+            get_unchecked: unsafe { std::mem::transmute::<usize, ThreadStateFunction>(unchecked as usize) },
+            tid_offset_bytes: find_tid_offset_bytes(),
+        })
+    }
+
+    /// The calling thread's state whether it holds the GIL or not, 0 where it has none; handler-safe.
+    ///
+    /// `PyGILState_GetThisThreadState` reads a thread-specific value that CPython made at start-up.
+    pub(crate) fn this_thread_state(&self) -> u64 {
+        // SAFETY: the function reads one thread-specific value; it takes no lock and needs no GIL.
+        unsafe { (self.get_this_thread_state)() as u64 }
+    }
+
+    /// The state of the calling thread, which holds the GIL.
+    pub fn own_thread_state(&self) -> u64 {
+        self.unchecked_thread_state()
+    }
+
+    /// To 3.11 the thread state that holds the GIL, of whichever thread; from 3.12 the calling thread's if it is attached
+    /// to an interpreter, else 0. Handler-safe.
+    pub(crate) fn unchecked_thread_state(&self) -> u64 {
+        // SAFETY: the function reads one variable; it takes no lock and needs no GIL.
+        unsafe { (self.get_unchecked)() as u64 }
+    }
+
+    /// Address of the deallocation slot of code objects.
+    pub(crate) fn code_dealloc_slot(&self) -> u64 {
+        self.code_type + u64::from(self.layout.type_object.tp_name) + TP_DEALLOC_AFTER_TP_NAME_BYTES
+    }
+
+    /// The kernel's id of the thread whose `pthread_t` is `pthread`, where the C library's layout is known.
+    pub(crate) fn tid_of_pthread(&self, pthread: u64) -> Option<Tid> {
+        let tid = LiveMemory.read_u32(pthread.checked_add(self.tid_offset_bytes?)?).ok()?;
+        Tid::try_from(tid).ok().filter(|tid| *tid > 0)
+    }
+}
+
+/// Finds the offset of the kernel thread id in a `struct pthread` by looking at two threads whose ids are known: the one
+/// place where both hold their own id.
+fn find_tid_offset_bytes() -> Option<u64> {
+    let candidates = |of: u64, tid: Tid| -> Vec<u64> {
+        (0..MAX_TID_OFFSET_BYTES)
+            .step_by(4)
+            .filter(|offset| LiveMemory.read_u32(of + offset).is_ok_and(|word| word == tid as u32))
+            .collect()
+    };
+    let own = move || {
+        // SAFETY: returns the calling thread's handle.
+        let pthread = unsafe { libc::pthread_self() };
+        candidates(pthread as u64, platform::own_tid())
+    };
+    let here = own();
+    let there = {
+        let _no_signals_for_it = platform::AllSignalsBlocked::new();
+        std::thread::Builder::new().stack_size(64 * 1024).spawn(own).ok()?.join().ok()?
+    };
+    here.into_iter().find(|offset| there.contains(offset))
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("runtime_address", &self.runtime_address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_id_is_found_in_any_thread() {
+        let Some(offset) = find_tid_offset_bytes() else { panic!("no offset on this C library") };
+        let other = std::thread::spawn(move || {
+            // SAFETY: returns the calling thread's handle.
+            let pthread = unsafe { libc::pthread_self() } as u64;
+            (LiveMemory.read_u32(pthread + offset).ok(), platform::own_tid() as u32)
+        });
+        let (found, expected) = other.join().expect("the thread ends");
+        assert_eq!(found, Some(expected));
+    }
+}

@@ -1,0 +1,83 @@
+//! A sample of a blocked thread, taken by the collector: no signal, no EINTR.
+//!
+//! A thread that is blocked does not change its stack. So its frames can be walked from outside like from inside, if it is
+//! blocked all the while: its CPU clock must show the same before the system is asked what it is doing and after its
+//! frames were walked. The clock of a running thread moves with every nanosecond.
+//!
+//! While the lock over the symbols is held no code object that a sample may have named can die
+//! ([`crate::code_lifetime`]), so the frames found are marked under the lock, and the caller names them before it lets go.
+
+use std::sync::MutexGuard;
+
+use interpreter::{Layout, Memory, RawFrame, WalkEnd, walk};
+use profile::{Gil, Running, State};
+
+use crate::handler::is_in_gil;
+use crate::host::Host;
+use crate::platform::{self, Doing, Tid};
+use crate::safe_load::LiveMemory;
+use crate::shared::Shared;
+use crate::symbols::Symbols;
+
+/// What a look found.
+pub(crate) enum Look<'a> {
+    /// Blocked; its frames are in the buffer, and what they name is alive while the lock is held.
+    Blocked { state: State, truncated: bool, position: u64, symbols: MutexGuard<'a, Symbols> },
+    /// On CPU, or it was for a moment during the look.
+    Runs,
+    /// The system does not say, or the interpreter knows no single state of the thread.
+    CannotTell,
+}
+
+/// Looks at thread `tid`, whose state in the interpreter is at `thread_state` and whose CPU clock shows `cpu_ns`. Fills
+/// `frames`, innermost first.
+pub(crate) fn look<'a>(
+    shared: &'a Shared,
+    tid: Tid,
+    thread_state: u64,
+    cpu_ns: u64,
+    frames: &mut Vec<RawFrame>,
+) -> Look<'a> {
+    if thread_state == 0 {
+        return Look::CannotTell;
+    }
+    let futex_address = match platform::doing(tid) {
+        Doing::Runs => return Look::Runs,
+        Doing::Unknown => return Look::CannotTell,
+        Doing::Blocked { futex_address } => futex_address,
+    };
+    let host = &shared.host;
+    let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    frames.clear();
+    let end = walk(&LiveMemory, &host.layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {
+        shared.filter.mark(frame.code_address);
+        frames.push(frame);
+    });
+    let position = shared.ring.reserved_position();
+    let state = State::new(Running::Blocked, gil(host, thread_state, futex_address));
+    if platform::thread_cpu_ns(tid) != Some(cpu_ns) || matches!(end, WalkEnd::Torn(_)) {
+        return Look::Runs;
+    }
+    let truncated = matches!(end, WalkEnd::Truncated);
+    Look::Blocked { state: state.with_truncated(truncated), truncated, position, symbols }
+}
+
+fn gil(host: &Host, thread_state: u64, futex_address: Option<u64>) -> Gil {
+    if host.layout.free_threaded {
+        Gil::Unknown
+    } else if futex_address.is_some_and(|word| is_in_gil(host, thread_state, word)) {
+        Gil::Waits
+    } else if holds_gil(&host.layout, host.runtime_address, thread_state) {
+        Gil::Holds
+    } else {
+        Gil::Detached
+    }
+}
+
+/// Whether the GIL is locked and `thread_state` was the last to take it.
+fn holds_gil(layout: &Layout, runtime_address: u64, thread_state: u64) -> bool {
+    let Some(gil) = layout.gil_address(&LiveMemory, runtime_address, thread_state) else { return false };
+    let holder = LiveMemory.read_u64(gil.wrapping_add(u64::from(layout.gil_last_holder)));
+    let locked = LiveMemory.read_u32(gil.wrapping_add(u64::from(layout.gil_locked)));
+    holder == Ok(thread_state) && locked == Ok(1)
+}

@@ -1,0 +1,272 @@
+//! The system calls of Linux that the profiler needs, one safe function each.
+//!
+//! Functions marked *handler-safe* only make a system call or read the vDSO.
+
+use std::io;
+
+/// The kernel's id of a thread.
+pub(crate) type Tid = i32;
+
+/// `CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED` (Linux `include/linux/posix-timers_types.h`): the low bits of a clock id
+/// that names another thread's CPU clock.
+const PER_THREAD_CPU_CLOCK: i32 = 4 | 2;
+
+/// The `si_code` of signals that the sampler sends itself. Positive and ours: only a thread of this process may send a
+/// positive code (Linux `kernel/signal.c`, `do_rt_tgsigqueueinfo`), and with one the signal keeps its value even at
+/// RLIMIT_SIGPENDING 0 (`__send_signal_locked`, `override_rlimit`).
+pub(crate) const SENT_BY_SAMPLER: i32 = 0x5350;
+
+/// Monotonic time in ns; handler-safe.
+pub(crate) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0)
+}
+
+/// Time since the epoch in ns.
+pub(crate) fn realtime_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME).unwrap_or(0)
+}
+
+/// CPU time of the calling thread in ns; handler-safe.
+pub(crate) fn own_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
+/// CPU time of the whole process in ns.
+pub(crate) fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
+}
+
+/// CPU time of thread `tid` of this process in ns, or `None` when there is no such thread any more.
+pub(crate) fn thread_cpu_ns(tid: Tid) -> Option<u64> {
+    clock_ns((!tid << 3) | PER_THREAD_CPU_CLOCK)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place to write to; an unknown clock is an error, not undefined.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (result == 0).then(|| (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
+}
+
+/// The calling thread's kernel id.
+pub(crate) fn own_tid() -> Tid {
+    // SAFETY: a plain system call.
+    unsafe { libc::syscall(libc::SYS_gettid) as Tid }
+}
+
+/// The process id.
+pub(crate) fn pid() -> i32 {
+    // SAFETY: a plain system call.
+    unsafe { libc::getpid() }
+}
+
+/// A one-shot kernel timer that signals one thread. The kernel's ids begin at 0, so absence is `Option`, never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerId(pub(crate) i32);
+
+/// Makes a timer on CLOCK_MONOTONIC that sends SIGPROF with `value` to thread `tid` of this process.
+///
+/// # Errors
+/// What `timer_create(2)` says: EAGAIN where RLIMIT_SIGPENDING allows no more, EINVAL where `tid` is not ours.
+pub(crate) fn create_timer(tid: Tid, value: u64) -> io::Result<TimerId> {
+    // SAFETY: all-zero is a valid `sigevent`.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_value = libc::sigval { sival_ptr: value as *mut libc::c_void };
+    event.sigev_signo = libc::SIGPROF;
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_notify_thread_id = tid;
+    let mut id: libc::c_int = 0;
+    // SAFETY: both pointers are valid for the call; the kernel's timer_t is an int.
+    let result = unsafe { libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw mut event, &raw mut id) };
+    if result == 0 { Ok(TimerId(id)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets `timer` to fire once at `deadline_ns` of the monotonic clock (at once if that is past; never if 0). Handler-safe.
+pub(crate) fn arm_timer(timer: TimerId, deadline_ns: u64) -> bool {
+    let setting = libc::itimerspec {
+        it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: libc::timespec {
+            tv_sec: (deadline_ns / 1_000_000_000) as libc::time_t,
+            tv_nsec: (deadline_ns % 1_000_000_000) as libc::c_long,
+        },
+    };
+    // SAFETY: `setting` is valid for the call; a timer that is gone is an error, not undefined.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_timer_settime,
+            timer.0,
+            libc::TIMER_ABSTIME,
+            &raw const setting,
+            std::ptr::null_mut::<libc::itimerspec>(),
+        )
+    };
+    result == 0
+}
+
+/// Removes `timer`.
+pub(crate) fn delete_timer(timer: TimerId) {
+    // SAFETY: a plain system call with an integer.
+    unsafe { libc::syscall(libc::SYS_timer_delete, timer.0) };
+}
+
+/// Sends SIGPROF with `value` to thread `tid`: the way for a thread that could not be given a timer.
+pub(crate) fn send_tick(tid: Tid, value: u64) -> bool {
+    /// The head of the kernel's `siginfo_t` for a signal with a value, padded to its 128 bytes.
+    #[repr(C)]
+    struct SignalInfo {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        padding: i32,
+        pid: i32,
+        uid: u32,
+        value: u64,
+        rest: [u64; 12],
+    }
+    let info = SignalInfo {
+        signal: libc::SIGPROF,
+        errno: 0,
+        code: SENT_BY_SAMPLER,
+        padding: 0,
+        pid: 0,
+        uid: 0,
+        value,
+        rest: [0; 12],
+    };
+    // SAFETY: `info` is a whole `siginfo_t` of 128 bytes; the rest are integers.
+    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid(), tid, libc::SIGPROF, &raw const info) == 0 }
+}
+
+/// What the system says a thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// It runs, or would if it had a processor.
+    Runs,
+    /// It is blocked; in a futex call, on the word at that address.
+    Blocked { futex_address: Option<u64> },
+    /// The system does not say.
+    Unknown,
+}
+
+/// Asks the system what thread `tid` of this process is doing (proc(5), `/proc/pid/syscall`; Linux `fs/proc/base.c`,
+/// `proc_pid_syscall`: a process may always look at its own threads).
+pub(crate) fn doing(tid: Tid) -> Doing {
+    std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).map_or(Doing::Unknown, |text| parse_doing(&text))
+}
+
+/// `running`, or the number of the system call, its arguments, the stack pointer and the program counter; the number is -1
+/// for a thread that is blocked outside a system call, by a page fault for instance.
+fn parse_doing(text: &str) -> Doing {
+    let mut words = text.split_ascii_whitespace();
+    let Some(first) = words.next() else { return Doing::Unknown };
+    if first == "running" {
+        return Doing::Runs;
+    }
+    let Ok(number) = first.parse::<i64>() else { return Doing::Unknown };
+    let argument = words.next().and_then(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    Doing::Blocked { futex_address: argument.filter(|_| number == libc::SYS_futex) }
+}
+
+/// The name the kernel has for thread `tid`, if it is there and can be read.
+pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/self/task/{tid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The signal mask of the calling thread with every signal blocked, put back when dropped: a thread spawned meanwhile
+/// inherits the full mask, so no signal of the program is ever delivered to it.
+pub(crate) struct AllSignalsBlocked(libc::sigset_t);
+
+impl AllSignalsBlocked {
+    pub(crate) fn new() -> Self {
+        // SAFETY: both sets are initialised by the calls before they are read.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for AllSignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled in by `new`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_of_a_thread_is_its_own_clock() {
+        let before = own_cpu_ns();
+        let asked = thread_cpu_ns(own_tid()).expect("this thread lives");
+        let after = own_cpu_ns();
+        assert!(before <= asked && asked <= after, "{before} {asked} {after}");
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_has_no_clock() {
+        let tid = std::thread::spawn(own_tid).join().expect("the thread ends");
+        // The kernel may still be taking it down when join returns.
+        while thread_cpu_ns(tid).is_some() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_thread() {
+        assert_eq!(parse_doing("running\n"), Doing::Runs);
+        assert_eq!(parse_doing("-1 0x7ffc 0x7f00\n"), Doing::Blocked { futex_address: None });
+        let futex = format!("{} 0x7f1c 0x189 0x0 0x0 0x0 0xffffffff 0x7ffd 0x7f1d\n", libc::SYS_futex);
+        assert_eq!(parse_doing(&futex), Doing::Blocked { futex_address: Some(0x7f1c) });
+        let read = format!("{} 0x3 0x7f1c 0x400 0x0 0x0 0x0 0x7ffd 0x7f1d\n", libc::SYS_read);
+        assert_eq!(parse_doing(&read), Doing::Blocked { futex_address: None });
+        assert_eq!(parse_doing(""), Doing::Unknown);
+        assert_eq!(parse_doing("0\n"), Doing::Blocked { futex_address: None });
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_blocked_and_one_that_works_runs() {
+        let (ask, answer) = std::sync::mpsc::channel();
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            ask.send(own_tid()).expect("the test listens");
+            while wait.try_recv() != Ok(()) {
+                std::hint::spin_loop();
+            }
+            let _ = wait.recv();
+        });
+        let tid = answer.recv().expect("the thread sends");
+        assert_eq!(doing(tid), Doing::Runs);
+        done.send(()).expect("the thread listens");
+        while !matches!(doing(tid), Doing::Blocked { futex_address: Some(_) }) {
+            std::thread::yield_now();
+        }
+        drop(done);
+        thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn no_timer_for_somebody_else_s_thread() {
+        assert!(create_timer(1, 0).is_err(), "thread 1 is not of this process");
+    }
+
+    #[test]
+    fn timers_come_and_go() {
+        let timer = create_timer(own_tid(), 0).expect("a timer");
+        assert!(arm_timer(timer, 0));
+        delete_timer(timer);
+        assert!(!arm_timer(timer, 0), "it is gone");
+    }
+
+    #[test]
+    fn the_signal_info_is_as_large_as_the_kernel_s() {
+        assert_eq!(std::mem::size_of::<libc::siginfo_t>(), 128);
+    }
+}

@@ -1,0 +1,6 @@
+//! What differs between operating systems, one file each.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;

@@ -1,0 +1,315 @@
+//! The threads of the process as the collector knows them: found by themselves, named, given a slot, let go.
+
+use std::io;
+
+use interpreter::for_each_thread;
+use profile::{NewThread, Recording, ThreadId};
+use rustc_hash::FxHashMap;
+
+use crate::platform::{self, Tid};
+use crate::safe_load::LiveMemory;
+use crate::shared::Shared;
+use crate::slots::{ARMED, MAX_THREADS, PARKED, Slot, TickValue};
+use crate::tick::mix;
+
+/// A thread that is sampled, or that has said goodbye and not ended yet.
+pub(crate) struct LiveThread {
+    pub(crate) tid: Tid,
+    pub(crate) id: ThreadId,
+    pub(crate) slot: u16,
+    value: TickValue,
+    /// `threading.get_ident()` of it, 0 until it is known.
+    python_id: u64,
+    /// The name comes from `threading`, not from the system.
+    is_named: bool,
+    /// It has given its last numbers; it stays known until the system has taken it down, so that it is not found anew.
+    pub(crate) has_ended: bool,
+    /// Up to here its time is in the recording.
+    pub(crate) counted_to_ns: u64,
+    pub(crate) counted_cpu_ns: u64,
+    /// CPU time that was used while samples found it blocked: the next on-CPU sample carries it.
+    pub(crate) pending_cpu_ns: u64,
+    /// Its state in the interpreter, by the interpreter's list; 0 where it has none or more than one.
+    pub(crate) thread_state: u64,
+    /// It has no sample yet.
+    pub(crate) is_fresh: bool,
+    /// The last sample found it blocked.
+    pub(crate) was_blocked: bool,
+    /// Set while it is parked, from the first look on.
+    pub(crate) watch: Option<Watch>,
+    /// The pass of the interpreter's list in which it was last seen.
+    seen_in: u64,
+}
+
+/// What the collector remembers of a parked thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    /// Its CPU clock at the last look.
+    pub(crate) cpu_ns: u64,
+    /// The time of the last look at which it had not moved.
+    pub(crate) idle_until_ns: u64,
+}
+
+/// All threads.
+pub(crate) struct Roster {
+    pub(crate) threads: FxHashMap<Tid, LiveThread>,
+    by_slot: Vec<Option<Tid>>,
+    free_slots: Vec<u16>,
+    /// Names given by `threading` hooks for threads that were not found yet.
+    names: FxHashMap<Tid, String>,
+    pass: u64,
+    last_pass_ns: u64,
+    /// Threads that had no slot because all were taken.
+    pub(crate) refused: u64,
+    /// Threads that get their ticks from the collector because the system gave no timer.
+    pub(crate) without_timer: u64,
+}
+
+impl Roster {
+    pub(crate) fn new() -> Self {
+        Self {
+            threads: FxHashMap::default(),
+            by_slot: Vec::new(),
+            free_slots: Vec::new(),
+            names: FxHashMap::default(),
+            pass: 0,
+            last_pass_ns: 0,
+            refused: 0,
+            without_timer: 0,
+        }
+    }
+
+    /// The live thread that owns `slot` in `generation`.
+    pub(crate) fn by_slot(&mut self, slot: u16, generation: u32) -> Option<&mut LiveThread> {
+        let tid = (*self.by_slot.get(usize::from(slot))?)?;
+        self.threads.get_mut(&tid).filter(|thread| thread.value.generation == generation && !thread.has_ended)
+    }
+
+    /// Looks through the interpreter's own list, without the GIL: takes in who is new, and returns who may have ended.
+    pub(crate) fn discover(&mut self, shared: &Shared, recording: &mut Recording, now_ns: u64) -> Vec<Tid> {
+        self.pass += 1;
+        // At the first pass nobody counts from before the session.
+        let last_pass_ns = if self.pass == 1 { now_ns } else { self.last_pass_ns };
+        self.last_pass_ns = now_ns;
+        let host = &shared.host;
+        let mut fresh = Vec::new();
+        for_each_thread(&LiveMemory, &host.layout, host.runtime_address, &mut |state| {
+            let tid = match state.native_thread_id {
+                Some(tid) => Tid::try_from(tid).ok().filter(|tid| *tid > 0),
+                None => host.tid_of_pthread(state.thread_id),
+            };
+            let Some(tid) = tid else { return };
+            match self.threads.get_mut(&tid) {
+                Some(thread) => {
+                    // In two interpreters at once: only the thread itself knows which one it is in.
+                    let is_only = thread.seen_in != self.pass;
+                    thread.thread_state = if is_only { state.address } else { 0 };
+                    thread.seen_in = self.pass;
+                    if thread.python_id == 0 {
+                        thread.python_id = state.thread_id;
+                    }
+                }
+                None => fresh.push((tid, state)),
+            }
+        });
+        for (tid, state) in fresh {
+            // It was not there at the last pass, so it has used no more CPU in Python than time has gone by since: a new
+            // thread counts from its birth, one of C that has come to Python for the first time from the last pass.
+            let cpu_ns = platform::thread_cpu_ns(tid).unwrap_or(0);
+            let counted_cpu_ns = cpu_ns.saturating_sub(now_ns.saturating_sub(last_pass_ns));
+            self.admit(shared, recording, tid, state.thread_id, now_ns, counted_cpu_ns);
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.thread_state = state.address;
+            }
+        }
+        let pass = self.pass;
+        for thread in self.threads.values_mut().filter(|thread| thread.seen_in != pass) {
+            thread.thread_state = 0;
+        }
+        self.threads.values().filter(|thread| thread.seen_in != pass).map(|thread| thread.tid).collect()
+    }
+
+    /// Takes a thread in, parked: it is looked at in the same pass, and ticks by itself from when it is seen to run. A thread
+    /// that is known already, or gone, is left alone.
+    pub(crate) fn admit(
+        &mut self,
+        shared: &Shared,
+        recording: &mut Recording,
+        tid: Tid,
+        python_id: u64,
+        now_ns: u64,
+        counted_cpu_ns: u64,
+    ) {
+        if self.threads.contains_key(&tid) {
+            return;
+        }
+        let Some((slot_index, slot)) = self.take_slot(shared) else {
+            self.refused += 1;
+            return;
+        };
+        let cell = shared.ticks.cell(now_ns);
+        let seed = mix(u64::from(slot_index) ^ (tid as u64) << 16 ^ shared.ticks.origin_ns);
+        let generation = slot.occupy(tid, seed, cell);
+        let value = TickValue { session: shared.session, slot: slot_index, generation };
+        match platform::create_timer(tid, value.to_bits()) {
+            Ok(timer) => slot.set_timer(timer),
+            // The kernel knows no such thread of this process: it has ended since it was seen, or the list was torn.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                slot.vacate();
+                self.free_slots.push(slot_index);
+                return;
+            }
+            Err(_) => self.without_timer += 1,
+        }
+        let given = self.names.remove(&tid);
+        let is_named = given.is_some();
+        let is_main = tid == platform::pid();
+        let name = given.unwrap_or_else(|| system_name(tid, is_main));
+        let id =
+            recording.add_thread(NewThread { native_id: tid as u64, python_id, name, is_main, started_ns: now_ns });
+        if let Some(place) = self.by_slot.get_mut(usize::from(slot_index)) {
+            *place = Some(tid);
+        }
+        let thread = LiveThread {
+            tid,
+            id,
+            slot: slot_index,
+            value,
+            python_id,
+            is_named,
+            has_ended: false,
+            counted_to_ns: now_ns,
+            counted_cpu_ns,
+            pending_cpu_ns: 0,
+            thread_state: 0,
+            is_fresh: true,
+            was_blocked: false,
+            watch: None,
+            seen_in: self.pass,
+        };
+        self.threads.insert(tid, thread);
+    }
+
+    fn take_slot<'a>(&mut self, shared: &'a Shared) -> Option<(u16, &'a Slot)> {
+        let index = match self.free_slots.pop() {
+            Some(index) => index,
+            None if self.by_slot.len() < MAX_THREADS => {
+                self.by_slot.push(None);
+                (self.by_slot.len() - 1) as u16
+            }
+            None => return None,
+        };
+        shared.slots.as_ref().get(usize::from(index)).map(|slot| (index, slot))
+    }
+
+    /// Ends a thread's ticks; its slot may be another's next. The thread stays known until [`Self::forget`].
+    pub(crate) fn retire(&mut self, shared: &Shared, tid: Tid) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if thread.has_ended {
+            return;
+        }
+        thread.has_ended = true;
+        if let Some(slot) = shared.slots.as_ref().get(usize::from(thread.slot)) {
+            if let Some(timer) = slot.timer() {
+                platform::delete_timer(timer);
+            }
+            slot.vacate();
+        }
+        if let Some(place) = self.by_slot.get_mut(usize::from(thread.slot)) {
+            *place = None;
+        }
+        self.free_slots.push(thread.slot);
+    }
+
+    /// The system has taken the thread down.
+    pub(crate) fn forget(&mut self, tid: Tid) {
+        self.threads.remove(&tid);
+        self.names.remove(&tid);
+    }
+
+    /// The thread's name in `threading`, now or once it is found.
+    pub(crate) fn name(&mut self, recording: &mut Recording, tid: Tid, name: &str) {
+        match self.threads.get_mut(&tid) {
+            Some(thread) => {
+                thread.is_named = true;
+                recording.rename_thread(thread.id, name);
+            }
+            None => {
+                self.names.insert(tid, name.to_owned());
+            }
+        }
+    }
+
+    /// Takes the system's names once more: a thread without a `threading` name may have named itself since it was found.
+    pub(crate) fn refresh_system_names(&self, recording: &mut Recording) {
+        for thread in self.threads.values().filter(|thread| !thread.is_named && !thread.has_ended) {
+            recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::pid()));
+        }
+    }
+
+    /// Threads that are not ticking.
+    pub(crate) fn parked(&self, shared: &Shared) -> impl Iterator<Item = Tid> {
+        let is_parked = |thread: &&LiveThread| thread.slot_in(shared).is_some_and(Slot::is_parked);
+        self.threads.values().filter(|thread| !thread.has_ended).filter(is_parked).map(|thread| thread.tid)
+    }
+
+    /// Threads that are sampled now.
+    pub(crate) fn count(&self) -> usize {
+        self.threads.values().filter(|thread| !thread.has_ended).count()
+    }
+}
+
+impl LiveThread {
+    pub(crate) fn slot_in<'a>(&self, shared: &'a Shared) -> Option<&'a Slot> {
+        shared.slots.as_ref().get(usize::from(self.slot))
+    }
+
+    /// Lets the thread's own timer run, from its next tick on.
+    pub(crate) fn arm(&self, shared: &Shared, now_ns: u64) {
+        let Some(slot) = self.slot_in(shared) else { return };
+        let cell = shared.ticks.cell(now_ns);
+        let next = shared.ticks.next_cell(cell.wrapping_sub(1), now_ns, slot.seed());
+        self.tick_at(slot, cell, shared.ticks.deadline_ns(next, slot.seed()));
+    }
+
+    /// No tick comes any more until the thread is looked at.
+    pub(crate) fn disarm(&self, shared: &Shared) {
+        let Some(slot) = self.slot_in(shared) else { return };
+        if let Some(timer) = slot.timer() {
+            // 0 is never.
+            platform::arm_timer(timer, 0);
+        }
+        slot.set_phase(PARKED);
+    }
+
+    /// Asks for a sample of the thread at once: this is its tick of the current cell.
+    pub(crate) fn tick_now(&self, shared: &Shared, now_ns: u64) {
+        if let Some(slot) = self.slot_in(shared) {
+            self.tick_at(slot, shared.ticks.cell(now_ns), now_ns);
+        }
+    }
+
+    fn tick_at(&self, slot: &Slot, cell: u64, deadline_ns: u64) {
+        slot.set_last_cell(cell);
+        slot.set_phase(ARMED);
+        let sent = match slot.timer() {
+            Some(timer) => platform::arm_timer(timer, deadline_ns),
+            None => platform::send_tick(self.tid, self.value.to_bits()),
+        };
+        if !sent {
+            slot.set_phase(PARKED);
+        }
+    }
+}
+
+/// A name for a thread that `threading` does not know: the one it has in the system if it has one of its own, else a
+/// number. Every thread begins with the name of the one that made it, so the process's own name says nothing.
+fn system_name(tid: Tid, is_main: bool) -> String {
+    if is_main {
+        return "MainThread".to_owned();
+    }
+    let inherited = platform::thread_comm(platform::pid());
+    platform::thread_comm(tid)
+        .filter(|name| Some(name) != inherited.as_ref())
+        .unwrap_or_else(|| format!("Thread-{tid}"))
+}

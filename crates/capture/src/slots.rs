@@ -1,0 +1,215 @@
+//! The table of thread slots that the handler and the collector share.
+//!
+//! A signal carries a [`TickValue`] that names a slot and the slot's generation. The generation is odd while the slot
+//! belongs to a thread and moves on when that thread is let go, so a late signal of a deleted timer finds a slot that is
+//! no longer its own and is ignored.
+//!
+//! While a slot is [`ARMED`] its thread's handler owns the timer and re-arms it; the handler that finds its thread blocked
+//! sets [`PARKED`], and from then on the collector owns it until it arms it again.
+
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use crate::platform::{Tid, TimerId};
+
+/// Threads that can be sampled at once: 4,096 slots of one cache line are 256 KiB of address space, touched as needed.
+pub(crate) const MAX_THREADS: usize = 4096;
+
+/// The thread was found blocked: no tick comes until the collector sees its CPU clock move.
+pub(crate) const PARKED: u32 = 0;
+/// The thread is on CPU as far as is known: its timer runs.
+pub(crate) const ARMED: u32 = 1;
+
+/// One thread's part of what the handler needs. All zero is a vacant slot, so the table is fresh pages of memory.
+#[repr(align(64))]
+#[derive(Debug)]
+pub(crate) struct Slot {
+    generation: AtomicU32,
+    tid: AtomicI32,
+    /// The kernel's id plus one: its ids begin at 0, which must not look like "none".
+    timer_plus_one: AtomicI32,
+    phase: AtomicU32,
+    /// The cell of the last tick, for counting the missed ones.
+    last_cell: AtomicU64,
+    missed_ticks: AtomicU32,
+    /// Walks of this tick that were torn.
+    torn_walks: AtomicU32,
+    /// Where the thread's ticks fall within their intervals, see [`crate::tick`].
+    seed: AtomicU64,
+}
+
+impl Slot {
+    /// The collector gives the slot to a thread; returns the new generation.
+    pub(crate) fn occupy(&self, tid: Tid, seed: u64, cell: u64) -> u32 {
+        self.tid.store(tid, Ordering::Relaxed);
+        self.timer_plus_one.store(0, Ordering::Relaxed);
+        self.phase.store(PARKED, Ordering::Relaxed);
+        self.last_cell.store(cell, Ordering::Relaxed);
+        self.missed_ticks.store(0, Ordering::Relaxed);
+        self.torn_walks.store(0, Ordering::Relaxed);
+        self.seed.store(seed, Ordering::Relaxed);
+        // Release, with the Acquire in `belongs_to`: the handler sees the fields of the thread whose generation it has.
+        let generation = (self.generation.load(Ordering::Relaxed) + 1) & TickValue::GENERATION_MASK;
+        self.generation.store(generation, Ordering::Release);
+        generation
+    }
+
+    /// The collector lets the thread go: signals under way are now stale.
+    pub(crate) fn vacate(&self) {
+        let generation = (self.generation.load(Ordering::Relaxed) + 1) & TickValue::GENERATION_MASK;
+        self.generation.store(generation, Ordering::Release);
+        self.timer_plus_one.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether `generation` is the one that lives here now; handler-safe.
+    pub(crate) fn belongs_to(&self, generation: u32) -> bool {
+        generation & 1 == 1 && self.generation.load(Ordering::Acquire) == generation
+    }
+
+    pub(crate) fn timer(&self) -> Option<TimerId> {
+        match self.timer_plus_one.load(Ordering::Relaxed) {
+            0 => None,
+            more => Some(TimerId(more.wrapping_sub(1))),
+        }
+    }
+
+    pub(crate) fn set_timer(&self, timer: TimerId) {
+        self.timer_plus_one.store(timer.0.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_parked(&self) -> bool {
+        self.phase.load(Ordering::Acquire) == PARKED
+    }
+
+    pub(crate) fn set_phase(&self, phase: u32) {
+        // Release, with the Acquire in `is_parked`: who takes the timer over sees what the other left in the slot.
+        self.phase.store(phase, Ordering::Release);
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_cell(&self) -> u64 {
+        self.last_cell.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_last_cell(&self, cell: u64) {
+        self.last_cell.store(cell, Ordering::Relaxed);
+    }
+
+    /// Adds to the missed ticks; only this thread's handler writes them.
+    pub(crate) fn add_missed(&self, ticks: u64) {
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        let sum = self.missed_ticks.load(Ordering::Relaxed).saturating_add(ticks);
+        self.missed_ticks.store(sum, Ordering::Relaxed);
+    }
+
+    /// Notes a torn walk; how many there were before it since the last whole one.
+    pub(crate) fn note_torn_walk(&self) -> u32 {
+        let before = self.torn_walks.load(Ordering::Relaxed);
+        self.torn_walks.store(before.saturating_add(1), Ordering::Relaxed);
+        before
+    }
+
+    pub(crate) fn note_whole_walk(&self) {
+        self.torn_walks.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn missed(&self) -> u32 {
+        self.missed_ticks.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn clear_missed(&self) {
+        self.missed_ticks.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The value that rides on our signals: 24 bits of mark and session, 16 of slot, 24 of generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TickValue {
+    pub(crate) session: u8,
+    pub(crate) slot: u16,
+    pub(crate) generation: u32,
+}
+
+impl TickValue {
+    /// Generations are kept to what fits beside the slot; odd and even alternate across the wrap.
+    pub(crate) const GENERATION_MASK: u32 = 0xff_ffff;
+    /// Marks a value as ours among the signals of others ("SP").
+    const MARK: u64 = 0x5350;
+
+    pub(crate) fn to_bits(self) -> u64 {
+        (Self::MARK << 48)
+            | (u64::from(self.session) << 40)
+            | (u64::from(self.slot) << 24)
+            | u64::from(self.generation & Self::GENERATION_MASK)
+    }
+
+    /// `None` for a value that is not one of ours; handler-safe.
+    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+        (bits >> 48 == Self::MARK).then_some(Self {
+            session: (bits >> 40) as u8,
+            slot: (bits >> 24) as u16,
+            generation: bits as u32 & Self::GENERATION_MASK,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vacant() -> Slot {
+        Slot {
+            generation: AtomicU32::new(0),
+            tid: AtomicI32::new(0),
+            timer_plus_one: AtomicI32::new(0),
+            phase: AtomicU32::new(0),
+            last_cell: AtomicU64::new(0),
+            missed_ticks: AtomicU32::new(0),
+            torn_walks: AtomicU32::new(0),
+            seed: AtomicU64::new(0),
+        }
+    }
+
+    #[test]
+    fn a_late_signal_does_not_match_the_next_owner() {
+        let slot = vacant();
+        assert!(!slot.belongs_to(0), "generation 0 is vacant");
+        let first = slot.occupy(10, 1, 0);
+        assert!(slot.belongs_to(first));
+        slot.vacate();
+        assert!(!slot.belongs_to(first));
+        let second = slot.occupy(11, 2, 0);
+        assert!(slot.belongs_to(second) && !slot.belongs_to(first));
+    }
+
+    #[test]
+    fn generations_stay_odd_for_owners_across_the_wrap() {
+        let slot = vacant();
+        slot.generation.store(TickValue::GENERATION_MASK - 1, Ordering::Relaxed);
+        assert_eq!(slot.occupy(1, 1, 0), TickValue::GENERATION_MASK);
+        slot.vacate();
+        assert_eq!(slot.occupy(1, 1, 0), 1);
+    }
+
+    #[test]
+    fn the_kernel_s_timer_0_is_a_timer() {
+        let slot = vacant();
+        assert_eq!(slot.timer(), None);
+        slot.set_timer(TimerId(0));
+        assert_eq!(slot.timer(), Some(TimerId(0)));
+    }
+
+    #[test]
+    fn values_come_back_and_strangers_are_refused() {
+        let value = TickValue { session: 200, slot: 4_095, generation: 0xab_cdef };
+        assert_eq!(TickValue::from_bits(value.to_bits()), Some(value));
+        assert_eq!(TickValue::from_bits(0x7fff_dead_beef), None);
+    }
+
+    #[test]
+    fn a_slot_is_one_cache_line() {
+        assert_eq!(std::mem::size_of::<Slot>(), 64);
+    }
+}

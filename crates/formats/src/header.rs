@@ -1,0 +1,233 @@
+//! The honest numbers as they stand in a file: one JSON object, the same in every format.
+//!
+//! Each field may be missing, as in files of another version; it is 0 or empty then.
+
+use profile::{Clock, Counters, Moment, NewThread, Profile, RecordingInfo, Thread, ThreadIndex};
+use serde::{Deserialize, Serialize};
+
+use crate::labels::thread_labels;
+
+/// Version of spprof that writes, which is this crate's.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Header {
+    version: String,
+    /// What was asked ...
+    interval_ns: u64,
+    /// ... and what was got: samples of all threads a second.
+    samples_per_second: f64,
+    start_unix_ns: u64,
+    end_unix_ns: u64,
+    start_monotonic_ns: u64,
+    end_monotonic_ns: u64,
+    samples: u64,
+    dropped: u64,
+    missed_ticks: u64,
+    truncated_stacks: u64,
+    torn_stacks: u64,
+    collapsed: u64,
+    coarsened: u64,
+    folded_threads: u64,
+    /// Time of threads that were in no Python function, which no frame shows.
+    without_python_cpu_ns: u64,
+    without_python_wall_ns: u64,
+    profiler_cpu_ns: u64,
+    handler_ns: u64,
+    memory_bytes: u64,
+    implementation: String,
+    python_version: String,
+    platform: String,
+    pid: u32,
+    argv: Vec<String>,
+    /// A frame is a line of a function rather than a function.
+    pub(crate) lines: bool,
+    /// Collapsed stacks: each begins with its thread.
+    pub(crate) thread_roots: bool,
+    threads: Vec<HeaderThread>,
+    /// What each part of the file shows, in order.
+    pub(crate) views: Vec<View>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct HeaderThread {
+    name: String,
+    native_id: u64,
+    python_id: u64,
+    is_main: bool,
+    started_ns: u64,
+    ended_ns: Option<u64>,
+    folded_threads: u64,
+    /// Which entries of its wall profile are empty because nobody looked, as while profiling was paused. They are in no sum.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gaps: Vec<usize>,
+    /// How many samples each entry of its wall profile stands for, or of its CPU profile where that is the only one: equal
+    /// neighbours are one entry. Left out where each stands for one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    samples: Vec<u64>,
+}
+
+/// One clock of one thread, or of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct View {
+    #[serde(with = "ClockName")]
+    pub(crate) clock: Clock,
+    /// Position in `threads`.
+    pub(crate) thread: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Clock", rename_all = "lowercase")]
+enum ClockName {
+    Cpu,
+    Wall,
+}
+
+impl Header {
+    pub(crate) fn new(profile: &Profile, views: Vec<View>) -> Header {
+        let Profile { info, end, counters, threads, .. } = profile;
+        let without_python = profile.weights_without_python();
+        Header {
+            version: VERSION.to_owned(),
+            interval_ns: info.interval_ns,
+            samples_per_second: profile.samples_per_second(),
+            start_unix_ns: info.start.unix_ns,
+            end_unix_ns: end.unix_ns,
+            start_monotonic_ns: info.start.monotonic_ns,
+            end_monotonic_ns: end.monotonic_ns,
+            samples: counters.samples,
+            dropped: counters.dropped,
+            missed_ticks: counters.missed_ticks,
+            truncated_stacks: counters.truncated_stacks,
+            torn_stacks: counters.torn_stacks,
+            collapsed: counters.collapsed,
+            coarsened: counters.coarsened,
+            folded_threads: counters.folded_threads,
+            without_python_cpu_ns: without_python.cpu_ns,
+            without_python_wall_ns: without_python.wall_ns,
+            profiler_cpu_ns: counters.profiler_cpu_ns,
+            handler_ns: counters.handler_ns,
+            memory_bytes: counters.memory_bytes,
+            implementation: info.implementation.clone(),
+            python_version: info.python_version.clone(),
+            platform: info.platform.clone(),
+            pid: info.pid,
+            argv: info.argv.clone(),
+            lines: false,
+            thread_roots: false,
+            threads: threads.iter().map(HeaderThread::from).collect(),
+            views,
+        }
+    }
+
+    pub(crate) fn info(&self) -> RecordingInfo {
+        RecordingInfo {
+            start: Moment { unix_ns: self.start_unix_ns, monotonic_ns: self.start_monotonic_ns },
+            interval_ns: self.interval_ns,
+            python_version: self.python_version.clone(),
+            implementation: self.implementation.clone(),
+            platform: self.platform.clone(),
+            pid: self.pid,
+            argv: self.argv.clone(),
+        }
+    }
+
+    pub(crate) fn end(&self) -> Moment {
+        Moment { unix_ns: self.end_unix_ns, monotonic_ns: self.end_monotonic_ns }
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            samples: self.samples,
+            dropped: self.dropped,
+            missed_ticks: self.missed_ticks,
+            truncated_stacks: self.truncated_stacks,
+            torn_stacks: self.torn_stacks,
+            collapsed: self.collapsed,
+            coarsened: self.coarsened,
+            folded_threads: self.folded_threads,
+            profiler_cpu_ns: self.profiler_cpu_ns,
+            handler_ns: self.handler_ns,
+            memory_bytes: self.memory_bytes,
+        }
+    }
+
+    /// What each thread is called in the file, in the order of [`Self::threads`].
+    pub(crate) fn thread_labels(&self) -> Vec<String> {
+        thread_labels(self.threads.iter().map(|thread| (thread.name.as_str(), thread.native_id)))
+    }
+
+    pub(crate) fn threads(&self) -> impl Iterator<Item = NewThread> + '_ {
+        self.threads.iter().map(|thread| NewThread {
+            native_id: thread.native_id,
+            python_id: thread.python_id,
+            name: thread.name.clone(),
+            is_main: thread.is_main,
+            started_ns: thread.started_ns,
+        })
+    }
+
+    /// Says which entries of a thread's wall profile are gaps.
+    pub(crate) fn set_gaps(&mut self, thread: u32, gaps: Vec<usize>) {
+        self.threads[thread as usize].gaps = gaps;
+    }
+
+    /// See [`Self::set_gaps`]; none for a thread that is not listed.
+    pub(crate) fn gaps(&self, thread: u32) -> &[usize] {
+        self.threads.get(thread as usize).map_or(&[], |thread| &thread.gaps)
+    }
+
+    /// Says how many samples each entry of a thread stands for.
+    pub(crate) fn set_samples(&mut self, thread: u32, samples: Vec<u64>) {
+        if samples.iter().any(|&count| count != 1) {
+            self.threads[thread as usize].samples = samples;
+        }
+    }
+
+    /// See [`Self::set_samples`].
+    pub(crate) fn samples(&self, thread: u32, entry: usize) -> u64 {
+        self.threads.get(thread as usize).and_then(|thread| thread.samples.get(entry)).copied().unwrap_or(1)
+    }
+
+    /// Whether a thread's entries are counted on the wall clock: where both clocks are there.
+    pub(crate) fn counts_on(&self, thread: u32) -> Clock {
+        let is_wall = |view: &View| view.thread == Some(thread) && view.clock == Clock::Wall;
+        if self.views.iter().any(is_wall) { Clock::Wall } else { Clock::Cpu }
+    }
+
+    /// Gives the threads of a profile that was built from [`Self::threads`] what a recording does not take.
+    pub(crate) fn complete(&self, threads: &mut [Thread]) {
+        for (thread, header) in threads.iter_mut().zip(&self.threads) {
+            thread.ended_ns = header.ended_ns;
+            thread.folded_threads = header.folded_threads;
+        }
+    }
+}
+
+impl From<&Thread> for HeaderThread {
+    fn from(thread: &Thread) -> HeaderThread {
+        HeaderThread {
+            name: thread.name.clone(),
+            native_id: thread.native_id,
+            python_id: thread.python_id,
+            is_main: thread.is_main,
+            started_ns: thread.started_ns,
+            ended_ns: thread.ended_ns,
+            folded_threads: thread.folded_threads,
+            gaps: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+}
+
+impl View {
+    pub(crate) fn all_threads(clock: Clock) -> View {
+        View { clock, thread: None }
+    }
+
+    pub(crate) fn of_thread(clock: Clock, thread: ThreadIndex) -> View {
+        View { clock, thread: Some(thread.0) }
+    }
+}

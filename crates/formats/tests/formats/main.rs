@@ -1,0 +1,8 @@
+//! Files as other tools see them, and as we read them back.
+
+mod collapsed;
+mod hostile;
+mod round_trip;
+mod sample;
+mod selection;
+mod speedscope;

@@ -1,0 +1,139 @@
+//! The interpreters and their thread states, from the interpreter's own lists.
+//!
+//! The lists are read without a lock, so an entry may be freed while it is read: a state counts only if it names the
+//! interpreter whose list it is in, and whoever uses it checks the thread with the system.
+
+// Nothing here may panic: it would unwind out of a signal handler.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+use crate::layout::Layout;
+use crate::memory::Memory;
+
+/// More interpreters than anybody makes; bounds a list that has been torn into a ring.
+const MAX_INTERPRETERS: usize = 256;
+/// More threads than are sampled at once, over all interpreters.
+const MAX_THREADS: usize = 8192;
+
+/// A thread state found in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadState {
+    /// Its address.
+    pub address: u64,
+    /// Its interpreter.
+    pub interpreter: u64,
+    /// `pthread_self()` of its thread; 0 before the thread has begun.
+    pub thread_id: u64,
+    /// The system's id of its thread; `None` up to 3.10.
+    pub native_thread_id: Option<u64>,
+}
+
+/// Shows each thread state of each interpreter to `visit`, the newest first. Allocates nothing.
+pub fn for_each_thread<M: Memory>(
+    memory: &M,
+    layout: &Layout,
+    runtime_address: u64,
+    visit: &mut impl FnMut(ThreadState),
+) {
+    let read = |address: u64, offset: u32| memory.read_u64(address.wrapping_add(u64::from(offset))).unwrap_or(0);
+    let mut threads_left = MAX_THREADS;
+    let mut interpreter = read(runtime_address, layout.runtime.interpreters_head);
+    for _ in 0..MAX_INTERPRETERS {
+        if interpreter == 0 {
+            return;
+        }
+        let mut state = read(interpreter, layout.interpreter.threads_head);
+        while state != 0 && read(state, layout.thread_state.interp) == interpreter {
+            let Some(left) = threads_left.checked_sub(1) else { return };
+            threads_left = left;
+            let thread_id = read(state, layout.thread_state.thread_id);
+            let native_thread_id = layout.thread_state.native_thread_id.map(|offset| read(state, offset));
+            if thread_id != 0 {
+                visit(ThreadState { address: state, interpreter, thread_id, native_thread_id });
+            }
+            state = read(state, layout.thread_state.next);
+        }
+        interpreter = read(interpreter, layout.interpreter.next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::memory::fake::FakeMemory;
+    use alloc::vec::Vec;
+
+    const RUNTIME: u64 = 0x1000;
+
+    fn layout() -> Layout {
+        let identity = Identity {
+            hexversion: 0x030c_01f0,
+            free_threaded: false,
+            debug: false,
+            trace_refs: false,
+            is_cpython: true,
+        };
+        Layout::detect(&identity, &FakeMemory::default(), 0).expect("3.12")
+    }
+
+    fn put_thread(memory: &mut FakeMemory, at: u64, next: u64, interpreter: u64, id: u64) {
+        memory.put_u64(at + 8, next);
+        memory.put_u64(at + 16, interpreter);
+        memory.put_u64(at + 136, id);
+        memory.put_u64(at + 144, id + 1);
+    }
+
+    fn addresses(memory: &FakeMemory) -> Vec<u64> {
+        let mut found = Vec::new();
+        for_each_thread(memory, &layout(), RUNTIME, &mut |state| found.push(state.address));
+        found
+    }
+
+    fn two_interpreters() -> FakeMemory {
+        let mut memory = FakeMemory::default();
+        memory.put_u64(RUNTIME + 40, 0x2000);
+        memory.put_u64(0x2000, 0x3000);
+        memory.put_u64(0x2000 + 72, 0x4000);
+        memory.put_u64(0x3000, 0);
+        memory.put_u64(0x3000 + 72, 0x6000);
+        put_thread(&mut memory, 0x4000, 0x5000, 0x2000, 7);
+        put_thread(&mut memory, 0x5000, 0, 0x2000, 8);
+        put_thread(&mut memory, 0x6000, 0, 0x3000, 9);
+        memory
+    }
+
+    #[test]
+    fn all_threads_of_all_interpreters() {
+        assert_eq!(addresses(&two_interpreters()), [0x4000, 0x5000, 0x6000]);
+    }
+
+    #[test]
+    fn a_state_of_another_interpreter_ends_the_list() {
+        let mut memory = two_interpreters();
+        memory.put_u64(0x5000 + 16, 0xdead_0000);
+        assert_eq!(addresses(&memory), [0x4000, 0x6000]);
+    }
+
+    #[test]
+    fn a_thread_that_has_not_begun_is_left_out() {
+        let mut memory = two_interpreters();
+        memory.put_u64(0x4000 + 136, 0);
+        assert_eq!(addresses(&memory), [0x5000, 0x6000]);
+    }
+
+    #[test]
+    fn a_ring_ends() {
+        let mut memory = two_interpreters();
+        memory.put_u64(0x5000 + 8, 0x4000);
+        assert_eq!(addresses(&memory).len(), MAX_THREADS);
+    }
+}

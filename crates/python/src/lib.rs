@@ -1,0 +1,36 @@
+//! The extension module `spprof._native`: Python's values to ours and back. No logic of its own.
+
+mod control;
+mod doctor;
+mod inspect;
+mod profile_class;
+mod samples;
+mod save;
+mod values;
+
+/// The native half of spprof; `spprof` is the public package.
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use crate::control::{
+        is_active, name_thread, pause, register_thread, resume, snapshot, start, stats, stop, thread_ended,
+        thread_started, unregister_thread,
+    };
+    #[pymodule_export]
+    use crate::doctor::doctor;
+    #[pymodule_export]
+    use crate::inspect::{check_interpreter, code_lines, walk_current_thread};
+    #[pymodule_export]
+    use crate::profile_class::Profile;
+    #[pymodule_export]
+    use crate::samples::{SampleIterator, Samples};
+    #[pymodule_export]
+    use crate::values::{Frame, FunctionTotals, ProfilerStats, Sample, StackTotals, Thread};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,285 @@
+//! The class `Profile`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use formats::{Format, WriteOptions};
+use profile::{Clock, FunctionTotal};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::samples::{Recorded, Samples};
+use crate::save;
+use crate::values::{FunctionTotals, StackTotals, Thread};
+
+/// What was recorded.
+#[pyclass(frozen, module = "spprof")]
+pub(crate) struct Profile {
+    recorded: Arc<Recorded>,
+}
+
+impl Profile {
+    pub(crate) fn new(profile: profile::Profile) -> Self {
+        Self { recorded: Arc::new(Recorded::new(profile)) }
+    }
+
+    fn inner(&self) -> &profile::Profile {
+        &self.recorded.profile
+    }
+
+    fn duration_ns(&self) -> u64 {
+        let profile = self.inner();
+        profile.end.monotonic_ns.saturating_sub(profile.info.start.monotonic_ns)
+    }
+
+    fn text(&self, format: Format, options: &WriteOptions) -> PyResult<String> {
+        let mut text = Vec::new();
+        formats::write(self.inner(), format, options, &mut text)?;
+        Ok(String::from_utf8(text)?)
+    }
+
+    fn function_totals(&self, total: &FunctionTotal) -> FunctionTotals {
+        let profile = self.inner();
+        let function = profile.functions.get(total.function);
+        FunctionTotals {
+            function_name: profile.strings.get(function.name).to_owned(),
+            filename: profile.strings.get(function.file).to_owned(),
+            lineno: function.first_line,
+            self_samples: total.own.samples,
+            total_samples: total.total.samples,
+            self_cpu_ns: total.own.cpu_ns,
+            total_cpu_ns: total.total.cpu_ns,
+            self_wall_ns: total.own.wall_ns,
+            total_wall_ns: total.total.wall_ns,
+        }
+    }
+}
+
+/// A clock by its name in the API.
+fn clock(name: &str) -> PyResult<Clock> {
+    Clock::ALL
+        .into_iter()
+        .find(|clock| clock.label().eq_ignore_ascii_case(name))
+        .ok_or_else(|| PyValueError::new_err(format!("clock must be \"cpu\" or \"wall\", not {name:?}")))
+}
+
+/// An aware datetime of `unix_ns`.
+fn datetime<'py>(py: Python<'py>, unix_ns: u64) -> PyResult<Bound<'py, PyAny>> {
+    let module = py.import("datetime")?;
+    let utc = module.getattr("timezone")?.getattr("utc")?;
+    let epoch = module.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
+    // In whole microseconds: a float of seconds would be off by a few hundred nanoseconds today.
+    let arguments = PyDict::new(py);
+    arguments.set_item("microseconds", unix_ns / 1_000)?;
+    let since = module.getattr("timedelta")?.call((), Some(&arguments))?;
+    epoch.call_method1("__add__", (since,))
+}
+
+#[pymethods]
+impl Profile {
+    /// When the recording began; an aware datetime.
+    #[getter]
+    fn start_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        datetime(py, self.inner().info.start.unix_ns)
+    }
+
+    /// When it ended; an aware datetime.
+    #[getter]
+    fn end_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        datetime(py, self.inner().end.unix_ns)
+    }
+
+    /// Time asked for between two samples of a thread on CPU, ms.
+    #[getter]
+    fn interval_ms(&self) -> f64 {
+        self.inner().info.interval_ns as f64 / 1e6
+    }
+
+    /// The samples in the order of time, each made when it is looked at.
+    #[getter]
+    fn samples(&self) -> Samples {
+        Samples { recorded: Arc::clone(&self.recorded) }
+    }
+
+    /// How many samples were taken; those merged since to save memory count each.
+    #[getter]
+    fn sample_count(&self) -> u64 {
+        self.inner().weights().samples
+    }
+
+    /// Samples lost because the ring was full. Their weights are not: the thread's next sample carries them.
+    #[getter]
+    fn dropped_count(&self) -> u64 {
+        self.inner().counters.dropped
+    }
+
+    /// Version of the interpreter that was profiled.
+    #[getter]
+    fn python_version(&self) -> &str {
+        &self.inner().info.python_version
+    }
+
+    /// System and machine that it ran on.
+    #[getter]
+    fn platform(&self) -> &str {
+        &self.inner().info.platform
+    }
+
+    /// Wall time from start to end, ms.
+    #[getter]
+    fn total_duration_ms(&self) -> f64 {
+        self.duration_ns() as f64 / 1e6
+    }
+
+    /// Samples taken a second, over all threads.
+    #[getter]
+    fn effective_rate_hz(&self) -> f64 {
+        match self.duration_ns() {
+            0 => 0.0,
+            duration_ns => self.inner().weights().samples as f64 / (duration_ns as f64 / 1e9),
+        }
+    }
+
+    /// The threads that were seen, in the order of first sight.
+    #[getter]
+    fn threads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let threads = self.inner().threads.iter().map(|thread| {
+            let weights = thread.weights();
+            let value = Thread {
+                native_id: thread.native_id,
+                python_id: thread.python_id,
+                name: thread.name.clone(),
+                is_main: thread.is_main,
+                sample_count: weights.samples,
+                cpu_ns: weights.cpu_ns,
+                wall_ns: weights.wall_ns,
+            };
+            Bound::new(py, value)
+        });
+        PyTuple::new(py, threads.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The honest numbers: what was got, what was lost, what it cost.
+    #[getter]
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counters = &self.inner().counters;
+        let values = PyDict::new(py);
+        for (name, value) in [
+            ("samples", counters.samples),
+            ("dropped", counters.dropped),
+            ("missed_ticks", counters.missed_ticks),
+            ("truncated_stacks", counters.truncated_stacks),
+            ("torn_stacks", counters.torn_stacks),
+            ("collapsed", counters.collapsed),
+            ("coarsened", counters.coarsened),
+            ("folded_threads", counters.folded_threads),
+            ("profiler_cpu_ns", counters.profiler_cpu_ns),
+            ("handler_ns", counters.handler_ns),
+            ("memory_bytes", counters.memory_bytes),
+        ] {
+            values.set_item(name, value)?;
+        }
+        Ok(values)
+    }
+
+    /// Every distinct stack with what its samples add up to over all threads, most CPU time first, then wall time.
+    fn aggregate(&self, py: Python<'_>) -> PyResult<Vec<StackTotals>> {
+        let weights = self.inner().weights_by_leaf();
+        let ids = self.inner().tree.ids();
+        let mut seen: Vec<_> = ids.zip(weights).filter(|(_, weights)| weights.samples > 0).collect();
+        seen.sort_by_key(|(leaf, weights)| (std::cmp::Reverse((weights.cpu_ns, weights.wall_ns)), *leaf));
+        seen.into_iter()
+            .map(|(leaf, weights)| {
+                Ok(StackTotals {
+                    frames: self.recorded.frames(py, leaf)?,
+                    samples: weights.samples,
+                    cpu_ns: weights.cpu_ns,
+                    wall_ns: weights.wall_ns,
+                })
+            })
+            .collect()
+    }
+
+    /// The functions that most time went to, `limit` of them (all for None), by their own or their total time.
+    #[pyo3(signature = (limit = Some(10), *, clock = "cpu", sort = "self"), text_signature = "($self, limit=10, *, clock='cpu', sort='self')")]
+    fn top(&self, limit: Option<usize>, clock: &str, sort: &str) -> PyResult<Vec<FunctionTotals>> {
+        let clock = self::clock(clock)?;
+        let mut totals = self.inner().function_totals(clock);
+        match sort {
+            "self" => {}
+            "total" => totals.sort_by_key(|total| std::cmp::Reverse(total.total.on(clock))),
+            other => return Err(PyValueError::new_err(format!("sort must be \"self\" or \"total\", not {other:?}"))),
+        }
+        Ok(totals.iter().take(limit.unwrap_or(usize::MAX)).map(|total| self.function_totals(total)).collect())
+    }
+
+    /// The profile as speedscope's JSON document; with `lines`, a frame for each line of a function.
+    #[pyo3(signature = (*, lines = false))]
+    fn to_speedscope<'py>(&self, py: Python<'py>, lines: bool) -> PyResult<Bound<'py, PyAny>> {
+        let text = py.detach(|| self.text(Format::Speedscope, &WriteOptions { lines, ..save::defaults() }))?;
+        py.import("json")?.call_method1("loads", (text,))
+    }
+
+    /// The profile as collapsed stacks: a line for each, frames root first, weights in nanoseconds of `clock`.
+    #[pyo3(signature = (*, clock = None, lines = false, threads = false))]
+    fn to_collapsed(&self, py: Python<'_>, clock: Option<&str>, lines: bool, threads: bool) -> PyResult<String> {
+        let clock = clock.map(self::clock).transpose()?;
+        let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
+        py.detach(|| self.text(Format::Collapsed, &options))
+    }
+
+    /// Writes the profile to `path`, in the format that its name or `format` says (speedscope if neither does). A file
+    /// that is there is replaced in one step, or left alone if writing fails with OSError.
+    #[pyo3(signature = (path, format = None, *, clock = None, lines = false, threads = false))]
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<&str>,
+        clock: Option<&str>,
+        lines: bool,
+        threads: bool,
+    ) -> PyResult<()> {
+        let format = save::format_for(&path, format).map_err(PyValueError::new_err)?;
+        let clock = clock.map(self::clock).transpose()?;
+        let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
+        py.detach(|| save::save(self.inner(), &path, format, &options)).map_err(|error| os_error(&error, &path))
+    }
+
+    /// Reads a profile from a file of any known format, ours or another tool's. OSError if it cannot be read, ValueError
+    /// with the reason and the place if it is not a profile.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let read = py.detach(|| {
+            let content = fs::read(&path).map_err(|error| os_error(&error, &path))?;
+            formats::read(&content, None).map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
+        });
+        read.map(Self::new)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<Profile of {:.1} s: {} samples of {} threads>",
+            self.duration_ns() as f64 / 1e9,
+            self.sample_count(),
+            self.inner().threads.len()
+        )
+    }
+}
+
+/// The OSError that Python itself would raise, file name and all.
+fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
+    match error.raw_os_error() {
+        // The three-argument form picks the subclass, PermissionError for instance, and fills in `filename`.
+        Some(code) => PyOSError::new_err((code, strerror(code), path.to_owned())),
+        None => PyOSError::new_err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The system's words without the number that Rust appends.
+fn strerror(code: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(code).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,62 @@
+"""spprof: a sampling profiler inside the process, with measured weights.
+
+    import spprof
+
+    with spprof.Profiler(interval_ms=5) as profiler:
+        work()
+    profiler.profile.save("work.speedscope.json")
+
+Every thread is sampled, from within, without privileges; see ``start`` for the parameters and ``Profile`` for the result.
+"""
+
+import sys as _sys
+
+if not _sys.platform.startswith("linux"):
+    raise ImportError(f"spprof runs on Linux for now, not on {_sys.platform}; macOS and Windows are to come")
+
+try:
+    from . import _native
+except ImportError as _error:
+    raise ImportError(
+        f"the native module of spprof cannot be loaded, so nothing could be profiled: {_error}"
+    ) from _error
+
+# An interpreter whose structures are not known is refused here, with the reason.
+_native.check_interpreter()
+
+from ._decorator import profile  # noqa: E402
+from ._native import Frame, FunctionTotals, Profile, ProfilerStats, Sample, StackTotals, Thread, __version__  # noqa: E402
+from ._profiler import Profiler  # noqa: E402
+from ._session import (  # noqa: E402
+    is_active,
+    pause,
+    register_thread,
+    resume,
+    snapshot,
+    start,
+    stats,
+    stop,
+    unregister_thread,
+)
+
+__all__ = [
+    "Frame",
+    "FunctionTotals",
+    "Profile",
+    "Profiler",
+    "ProfilerStats",
+    "Sample",
+    "StackTotals",
+    "Thread",
+    "__version__",
+    "is_active",
+    "pause",
+    "profile",
+    "register_thread",
+    "resume",
+    "snapshot",
+    "start",
+    "stats",
+    "stop",
+    "unregister_thread",
+]

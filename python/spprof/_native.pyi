@@ -1,0 +1,177 @@
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from os import PathLike
+from types import CodeType
+from typing import Any, final, overload
+
+__all__ = [
+    "Frame",
+    "FunctionTotals",
+    "Profile",
+    "ProfilerStats",
+    "Sample",
+    "SampleIterator",
+    "Samples",
+    "StackTotals",
+    "Thread",
+    "__version__",
+    "check_interpreter",
+    "code_lines",
+    "doctor",
+    "is_active",
+    "name_thread",
+    "pause",
+    "register_thread",
+    "resume",
+    "snapshot",
+    "start",
+    "stats",
+    "stop",
+    "thread_ended",
+    "thread_started",
+    "unregister_thread",
+    "walk_current_thread",
+]
+__version__: str
+
+@final
+class Frame:
+    function_name: str
+    filename: str
+    lineno: int
+    is_native: bool
+    def __new__(cls, function_name: str, filename: str, lineno: int, is_native: bool = False) -> Frame: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Sample:
+    timestamp_ns: int
+    thread_id: int
+    thread_name: str
+    frames: tuple[Frame, ...]
+    wall_ns: int
+    cpu_ns: int
+    state: str
+
+@final
+class Samples(Sequence[Sample]):
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[Sample]: ...
+    def __iter__(self) -> SampleIterator: ...
+
+@final
+class SampleIterator(Iterator[Sample]):
+    def __iter__(self) -> SampleIterator: ...
+    def __next__(self) -> Sample: ...
+
+@final
+class Thread:
+    native_id: int
+    python_id: int
+    name: str
+    is_main: bool
+    sample_count: int
+    cpu_ns: int
+    wall_ns: int
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class FunctionTotals:
+    function_name: str
+    filename: str
+    lineno: int
+    self_samples: int
+    total_samples: int
+    self_cpu_ns: int
+    total_cpu_ns: int
+    self_wall_ns: int
+    total_wall_ns: int
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class StackTotals:
+    frames: tuple[Frame, ...]
+    samples: int
+    cpu_ns: int
+    wall_ns: int
+
+@final
+class ProfilerStats:
+    collected_samples: int
+    dropped_samples: int
+    truncated_samples: int
+    torn_samples: int
+    missed_ticks: int
+    duration_ms: float
+    achieved_rate_hz: float
+    overhead_estimate_pct: float
+    profiler_cpu_ns: int
+    handler_ns: int
+    memory_bytes: int
+    threads: int
+    threads_without_timer: int
+    threads_refused: int
+    stale_signals: int
+    unclaimed_signals: int
+
+@final
+class Profile:
+    start_time: datetime
+    end_time: datetime
+    interval_ms: float
+    samples: Samples
+    sample_count: int
+    dropped_count: int
+    python_version: str
+    platform: str
+    total_duration_ms: float
+    effective_rate_hz: float
+    threads: tuple[Thread, ...]
+    counters: dict[str, int]
+    def aggregate(self) -> list[StackTotals]: ...
+    def top(self, limit: int | None = 10, *, clock: str = "cpu", sort: str = "self") -> list[FunctionTotals]: ...
+    def to_speedscope(self, *, lines: bool = False) -> dict[str, Any]: ...
+    def to_collapsed(self, *, clock: str | None = None, lines: bool = False, threads: bool = False) -> str: ...
+    def save(
+        self,
+        path: str | PathLike[str],
+        format: str | None = None,  # noqa: A002 - the name in the contract
+        *,
+        clock: str | None = None,
+        lines: bool = False,
+        threads: bool = False,
+    ) -> None: ...
+    @staticmethod
+    def load(path: str | PathLike[str]) -> Profile: ...
+
+def start(
+    interval_ns: int,
+    memory_limit_bytes: int,
+    *,
+    max_depth_frames: int,
+    output_path: str | None,
+    output_format: str | None,
+    hidden_directory: str,
+) -> None: ...
+def stop() -> Profile: ...
+def snapshot() -> Profile: ...
+def pause() -> None: ...
+def resume() -> None: ...
+def is_active() -> bool: ...
+def stats() -> ProfilerStats | None: ...
+def register_thread() -> bool: ...
+def unregister_thread() -> bool: ...
+def thread_started(name: str) -> None: ...
+def thread_ended(name: str) -> None: ...
+def name_thread(native_id: int, name: str) -> None: ...
+def check_interpreter() -> None: ...
+def walk_current_thread() -> list[tuple[str, str, int | None]]: ...
+def code_lines(code: CodeType) -> tuple[str, str, list[int | None]]: ...
+def doctor() -> dict[str, Any]: ...

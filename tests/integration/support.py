@@ -1,0 +1,180 @@
+"""What the tests of whole sessions share: stacks as Python tells them, waiting on events, the state of the process."""
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+import types
+
+import spprof
+
+#: One sampling interval of the tests, ms, unless a test says otherwise.
+INTERVAL_MS = 2
+
+#: Where the package lies: its own frames are never in a profile.
+PACKAGE_DIRECTORY = os.path.dirname(os.path.abspath(spprof.__file__)) + os.sep
+
+#: The number of read(2), as /proc/self/task/*/syscall shows it.
+READ_CALL = {"x86_64": 0, "aarch64": 63}[platform.machine()]
+
+
+def function_name(code):
+    """What the profiler calls a function: the qualified name, where code objects have one (3.11)."""
+    return getattr(code, "co_qualname", code.co_name)
+
+
+def codes_in(code):
+    """A code object and all that are made inside it."""
+    pending = [code]
+    while pending:
+        code = pending.pop()
+        yield code
+        pending += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+
+
+def stack_here():
+    """The caller's stack as `(file, function, line)`, outermost first, without frames of spprof."""
+    frame = sys._getframe(1)
+    stack = []
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(PACKAGE_DIRECTORY):
+            stack.append((frame.f_code.co_filename, function_name(frame.f_code), frame.f_lineno))
+        frame = frame.f_back
+    return stack[::-1]
+
+
+class Parking:
+    """A place where a thread waits in a system call, with its stack written down."""
+
+    def __init__(self):
+        self._inlet, self._outlet = os.pipe()
+        self._arrived = threading.Event()
+        self.expected = None
+        self.native_id = None
+
+    def park(self, *_):
+        """Blocks the calling thread until `leave`. All on one line, so that the stack is the same all the while."""
+        self.native_id = threading.get_native_id()
+        self.expected, _, _ = stack_here(), self._arrived.set(), os.read(self._inlet, 1)
+        return 0
+
+    def wait_until_parked(self):
+        """Returns when the thread is inside the system call, having no more to do with the GIL."""
+        self._arrived.wait()
+        while True:
+            with open(f"/proc/self/task/{self.native_id}/syscall") as call:
+                if call.read().split()[0] == str(READ_CALL):
+                    return
+
+    def leave(self):
+        """Lets the thread go on."""
+        os.write(self._outlet, b".")
+
+    def close(self):
+        """Gives the descriptors back; the thread has to be gone."""
+        os.close(self._inlet)
+        os.close(self._outlet)
+
+
+def frames_of(sample):
+    """The frames of a sample as `(file, function, line)`, outermost first."""
+    return [(frame.filename, frame.function_name, frame.lineno) for frame in sample.frames]
+
+
+def samples_of(profile, native_id):
+    """The samples of one thread, in the order of time."""
+    return [sample for sample in profile.samples if sample.thread_id == native_id]
+
+
+def thread_of(profile, native_id):
+    """The one thread of that native id in the profile."""
+    (thread,) = [thread for thread in profile.threads if thread.native_id == native_id]
+    return thread
+
+
+def spin(cpu_s):
+    """Uses that much CPU time of the calling thread."""
+    until = time.thread_time() + cpu_s
+    while time.thread_time() < until:
+        pass
+
+
+def in_thread(target, stack_bytes=0, name=None):
+    """Runs `target()` in a new thread to its end and returns what it returns or raises what it raises."""
+    outcome = []
+
+    def run():
+        try:
+            outcome.append((target(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    before = threading.stack_size(stack_bytes)
+    try:
+        thread = threading.Thread(target=run, name=name)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def process_state():
+    """What a session must leave as it was: kernel timers, threads, descriptors, and signals handled, ignored, blocked.
+
+    A thread that was joined is still the kernel's for a moment, so threads that `threading` does not know are waited for;
+    one that stays, as one of ours would, is in the result.
+    """
+    known = {str(thread.native_id) for thread in threading.enumerate()}
+    for _ in range(2000):
+        if known.issuperset(os.listdir("/proc/self/task")):
+            break
+        time.sleep(0.001)
+    with open("/proc/self/timers") as file:
+        timers = file.read()
+    with open("/proc/self/status") as status:
+        signals = [line.strip() for line in status if line.startswith(("SigCgt", "SigIgn", "SigBlk"))]
+    return {
+        "timers": timers,
+        "threads": sorted(os.listdir("/proc/self/task")),
+        "descriptors": descriptors(),
+        "signals": signals,
+    }
+
+
+def descriptors():
+    """What each open descriptor is, without the one that this takes itself."""
+    open_files = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            open_files[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            pass
+    return open_files
+
+
+def resident_bytes():
+    """Memory of the process that is in RAM and its own: without the pages of files, which come and go."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    raise AssertionError("/proc/self/status has no RssAnon line")
+
+
+def run_python(*arguments, env=None):
+    """Runs this interpreter with `arguments` and returns what it printed; its exit status is asserted to be 0."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

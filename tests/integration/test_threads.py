@@ -1,0 +1,254 @@
+"""Threads are found by themselves, whoever starts them and whenever, and keep their names after they have ended."""
+
+import _thread
+import ctypes
+import threading
+
+import pytest
+import spprof
+from support import INTERVAL_MS, frames_of, process_state, samples_of, spin, thread_of
+
+#: Enough of a thread's CPU for samples of it, s: ten rounds of the collector, which finds it within one and a tick.
+WORK_S = 0.1
+
+
+class Worker:
+    """A body for a thread: works once it is told to, and says so; it ends when it is told to."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.worked = threading.Event()
+        self.leave = threading.Event()
+        self.ended = threading.Event()
+        self.begun = threading.Event()
+        self.native_id = None
+
+    def body(self):
+        self.native_id = threading.get_native_id()
+        self.python_id = threading.get_ident()
+        self.begun.set()
+        self.go.wait()
+        spin(WORK_S)
+        self.worked.set()
+        self.leave.wait()
+        self.ended.set()
+
+
+def start_by_threading(worker):
+    thread = threading.Thread(target=worker.body, name="by threading")
+    thread.start()
+    return thread.join
+
+
+def start_by_low_level(worker):
+    _thread.start_new_thread(worker.body, ())
+    return worker.ended.wait
+
+
+class Pthread:
+    """A thread that C makes and that enters Python by a callback."""
+
+    def __init__(self, body):
+        self._libc = ctypes.CDLL(None)
+        self._entry = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda _: body())
+        self._handle = ctypes.c_ulong()
+        assert self._libc.pthread_create(ctypes.byref(self._handle), None, self._entry, None) == 0
+
+    def join(self):
+        assert self._libc.pthread_join(self._handle, None) == 0
+
+
+def start_by_c(worker):
+    return Pthread(worker.body).join
+
+
+def spinning_samples(profile, native_id):
+    """Samples of a thread at its work. It has samples without frames as well, of before it came to Python."""
+    return [
+        sample
+        for sample in samples_of(profile, native_id)
+        if sample.frames and sample.frames[-1].function_name == "spin"
+    ]
+
+
+STARTERS = [start_by_threading, start_by_low_level, start_by_c]
+
+
+@pytest.mark.parametrize("when", ["before start", "after start"])
+@pytest.mark.parametrize("starter", STARTERS, ids=lambda starter: starter.__name__)
+def test_a_thread_is_found_without_registration(starter, when):
+    worker = Worker()
+    if when == "before start":
+        join = starter(worker)
+        worker.begun.wait()
+        spprof.start(interval_ms=INTERVAL_MS)
+    else:
+        spprof.start(interval_ms=INTERVAL_MS)
+        join = starter(worker)
+        worker.begun.wait()
+    worker.go.set()
+    worker.worked.wait()
+    worker.leave.set()
+    join()
+    profile = spprof.stop()
+
+    thread = thread_of(profile, worker.native_id)
+    assert thread.python_id == worker.python_id
+    assert not thread.is_main
+    if starter is start_by_threading:
+        assert thread.name == "by threading"
+    else:
+        # `threading` does not know it, and it bears the name of the program.
+        assert thread.name == f"Thread-{worker.native_id}"
+    spinning = spinning_samples(profile, worker.native_id)
+    assert spinning
+    assert all(frames_of(sample)[-2][1].endswith("body") for sample in spinning)
+    assert all(sample.thread_name == thread.name for sample in spinning)
+
+
+def test_a_thread_of_c_has_the_name_that_it_gave_itself():
+    libc = ctypes.CDLL(None)
+    worker = Worker()
+
+    def body():
+        libc.prctl(15, b"from C", 0, 0, 0)  # PR_SET_NAME
+        worker.body()
+
+    spprof.start(interval_ms=INTERVAL_MS)
+    thread = Pthread(body)
+    worker.go.set()
+    worker.worked.wait()
+    assert thread_of(spprof.snapshot(), worker.native_id).name == "from C"
+    worker.leave.set()
+    thread.join()
+    assert thread_of(spprof.stop(), worker.native_id).name == "from C"
+
+
+def test_all_kinds_at_once():
+    spprof.start(interval_ms=INTERVAL_MS)
+    workers = [Worker() for _ in range(4 * len(STARTERS))]
+    joins = [STARTERS[index % len(STARTERS)](worker) for index, worker in enumerate(workers)]
+    for worker in workers:
+        worker.go.set()
+    for worker in workers:
+        worker.worked.wait()
+        worker.leave.set()
+    for join in joins:
+        join()
+    profile = spprof.stop()
+
+    ids = [thread.native_id for thread in profile.threads]
+    for worker in workers:
+        assert ids.count(worker.native_id) == 1
+        assert spinning_samples(profile, worker.native_id)
+    (main,) = [thread for thread in profile.threads if thread.is_main]
+    assert (main.name, main.native_id) == ("MainThread", threading.main_thread().native_id)
+
+
+@pytest.mark.parametrize("when", ["before start", "before the thread", "in the thread", "after its work"])
+def test_a_thread_that_is_renamed_has_its_last_name(when):
+    worker = Worker()
+    thread = threading.Thread(target=worker.body, name="first name")
+    if when == "before start":
+        thread.name = "last name"
+        thread.start()
+        worker.begun.wait()
+        spprof.start(interval_ms=INTERVAL_MS)
+    else:
+        spprof.start(interval_ms=INTERVAL_MS)
+        if when == "before the thread":
+            thread.name = "last name"
+        thread.start()
+        worker.begun.wait()
+    if when == "in the thread":
+        thread.name = "last name"
+    worker.go.set()
+    worker.worked.wait()
+    if when == "after its work":
+        thread.name = "last name"
+    worker.leave.set()
+    thread.join()
+    profile = spprof.stop()
+
+    assert thread_of(profile, worker.native_id).name == "last name"
+    assert {sample.thread_name for sample in samples_of(profile, worker.native_id)} == {"last name"}
+
+
+def test_names_of_every_kind():
+    names = ["größe", "测试", "😀", "a;b\nc", "x" * 300, "", " "]
+    spprof.start(interval_ms=INTERVAL_MS)
+    ids = []
+    for name in names:
+        worker = Worker()
+        worker.go.set()
+        worker.leave.set()
+        thread = threading.Thread(target=worker.body)
+        # The constructor takes an empty name for none.
+        thread.name = name
+        thread.start()
+        thread.join()
+        ids.append(worker.native_id)
+    profile = spprof.stop()
+
+    by_id = {}
+    for thread in profile.threads:
+        by_id.setdefault(thread.native_id, []).append(thread.name)
+    for name, native_id in zip(names, ids):
+        assert name in by_id[native_id]
+
+
+def test_two_hundred_short_lived_threads_keep_their_names_and_leave_nothing():
+    before = process_state()
+    spprof.start(interval_ms=INTERVAL_MS)
+    expected = set()
+
+    def work(name):
+        spin(WORK_S / 10)
+        expected.add((name, threading.get_native_id()))
+
+    for index in range(200):
+        thread = threading.Thread(target=work, args=(f"short {index}",), name=f"short {index}")
+        thread.start()
+        thread.join()
+    # The last one may be the kernel's for a moment more.
+    for _ in range(1000):
+        stats = spprof.stats()
+        if stats.threads == 1:
+            break
+        spin(0.001)
+    profile = spprof.stop()
+
+    assert len(expected) == 200
+    assert expected <= {(thread.name, thread.native_id) for thread in profile.threads}
+    assert stats.threads == 1
+    assert stats.threads_refused == 0
+    assert stats.threads_without_timer == 0
+    assert process_state() == before
+
+
+def test_two_hundred_threads_at_the_same_time():
+    before = process_state()
+    spprof.start(interval_ms=10)
+    gate = threading.Event()
+    ids = {}
+
+    def wait(index):
+        ids[index] = threading.get_native_id()
+        gate.wait()
+
+    threads = [threading.Thread(target=wait, args=(index,), name=f"idle {index}") for index in range(200)]
+    for thread in threads:
+        thread.start()
+    while len(ids) < 200:
+        threading.Event().wait(0.001)
+    spin(0.1)
+    gate.set()
+    for thread in threads:
+        thread.join()
+    profile = spprof.stop()
+
+    names = {thread.native_id: thread.name for thread in profile.threads}
+    assert {index: names[native_id] for index, native_id in ids.items()} == {
+        index: f"idle {index}" for index in range(200)
+    }
+    assert process_state() == before

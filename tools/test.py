@@ -1,0 +1,313 @@
+"""Runs every check of spprof: `python3 tools/test.py`, on any Python from 3.9 with `cargo` and a C compiler beside it.
+
+Rust:    cargo fmt, clippy and test.
+Lint:    ruff and mypy.
+Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then the tests under every interpreter that
+         can be found, each in a virtual environment of its own, and the stack tests once more with the JIT compiler
+         of 3.14 and later; mypy's stubtest of the extension's stubs; the structure offsets against the headers.
+
+Everything that is made is below .work/ and cargo's target folder. A failure does not stop the run: the table at the end
+says what failed, and the exit status is 1 if anything did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import interpreters
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / ".work"
+STUBS = ROOT / "python" / "spprof" / "_native.pyi"
+PYTHONS_SCRIPT = ROOT.parent / "shared" / "bin" / "pythons"
+"""Prints `NAME PATH` for interpreters it finds or makes; used if it is there."""
+
+TOOLS = ("maturin==1.16.0", "ruff==0.17.6", "mypy==2.4.1")
+"""Pinned: a linter's new rule should come as a change of this line, not as a failure of somebody else's change."""
+
+TEST_REQUIREMENTS = ("pytest>=8", "hypothesis>=6")
+"""Not pinned: the last releases that know 3.9 do not know 3.15."""
+
+TOOLS_PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.14", "3.15")
+"""Interpreters that `TOOLS` are run by, best first: all of them support these."""
+
+JIT_PYTHONS = ("3.14", "3.15")
+JIT_TESTS = "tests/integration/test_stacks.py"
+
+STEP_LIMIT_SECONDS = 1800
+"""No step takes a third of this; one that does hangs."""
+
+NO_TESTS_COLLECTED = 5
+"""pytest's exit status when `-k` leaves nothing of a file."""
+
+
+@dataclass
+class Runner:
+    """Runs steps and keeps what became of each."""
+
+    environment: dict[str, str]
+    results: list[tuple[str, str, float]] = field(default_factory=list)
+    """Name, `ok` or what went wrong, and seconds of each step that was run."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        allowed: Iterable[int] = (0,),
+        live: bool = True,
+    ) -> bool:
+        """Runs one command from the root of the repository; True if its exit status is one of `allowed`.
+
+        With `live` its output is shown as it comes, otherwise in one piece at the end, so that steps that run at the
+        same time do not mix.
+        """
+        heading = f"\n=== {name}: {' '.join(map(str, command))}\n"
+        start = time.monotonic()
+        output = [heading]
+        if live:
+            print(heading, end="", flush=True)
+        try:
+            process = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=ROOT,
+                env={**self.environment, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            return self.finish(name, f"could not be started: {error}", start, output, live)
+        timed_out = threading.Event()
+        watchdog = threading.Timer(STEP_LIMIT_SECONDS, _end_group, (process, timed_out))
+        watchdog.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            output.append(line)
+            if live:
+                print(line, end="", flush=True)
+        status = process.wait()
+        watchdog.cancel()
+        if timed_out.is_set():
+            outcome = f"FAILED: no end after {STEP_LIMIT_SECONDS} s"
+        else:
+            outcome = "ok" if status in allowed else f"FAILED: exit status {status}"
+        return self.finish(name, outcome, start, output, live)
+
+    def finish(self, name: str, outcome: str, start: float, output: Sequence[str], live: bool) -> bool:
+        """Notes what became of a step, and shows the output of one that was not live."""
+        with self.lock:
+            self.results.append((name, outcome, time.monotonic() - start))
+            print("" if live else "".join(output), f"--- {name}: {outcome}", sep="", flush=True)
+        return outcome == "ok"
+
+
+def _end_group(process: subprocess.Popen[str], timed_out: threading.Event) -> None:
+    """Ends a step that hangs: pytest's faulthandler answers SIGABRT with every thread's traceback."""
+    timed_out.set()
+    for number in (signal.SIGABRT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+
+
+def rust(run: Runner) -> None:
+    """Format, lints and tests of the crates. The extension module is tested from Python."""
+    run.run("cargo fmt", ["cargo", "fmt", "--all", "--check"])
+    clippy = ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]
+    run.run("cargo clippy", clippy)
+    run.run("cargo test", ["cargo", "test", "--locked", "--workspace", "--exclude", "spprof-python", "--no-fail-fast"])
+
+
+def lint(run: Runner, tools: Path) -> None:
+    """Style and types of the Python files."""
+    run.run("ruff check", [tools / "ruff", "check"])
+    run.run("ruff format", [tools / "ruff", "format", "--check"])
+    run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "tools"])
+
+
+def build_wheel(run: Runner, tools: Path, kind: str, python: str) -> Path | None:
+    """The wheel of `kind`, which is `abi3` or the name of a free-threaded interpreter; None if it cannot be built."""
+    folder = WORK / "wheels" / kind
+    shutil.rmtree(folder, ignore_errors=True)
+    options = ["--release", "--locked", "--compatibility", "linux", "--interpreter", python]
+    if not run.run(f"wheel {kind}", [tools / "maturin", "build", *options, "--out", folder]):
+        return None
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def make_environment(run: Runner, uv: Path, name: str, python: str, packages: Sequence[str], live: bool) -> Path | None:
+    """The `bin` folder of a new virtual environment with `packages`; None if it cannot be made.
+
+    uv makes it, because it can do so for interpreters without ensurepip.
+    """
+    folder = WORK / "venvs" / name
+    if not run.run(f"environment {name}", [uv, "venv", "--quiet", "--clear", "--python", python, folder], live=live):
+        return None
+    binaries = folder / "bin"
+    # No builds: where the last release of a package has no wheel for this interpreter, an earlier one has.
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-build", "--python", binaries / "python"]
+    return binaries if run.run(f"install {name}", [*install, *packages], live=live) else None
+
+
+def test_interpreter(
+    run: Runner, uv: Path, name: str, python: str, wheel: Path, keyword: str | None, live: bool
+) -> None:
+    """All tests, with the wheel, under one interpreter."""
+    binaries = make_environment(run, uv, name, python, [str(wheel), *TEST_REQUIREMENTS], live)
+    if binaries is None:
+        return
+    # No cache folder: two interpreters at once would share it.
+    command: list[str | Path] = [binaries / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    allowed = [0]
+    if keyword is not None:
+        command += ["-k", keyword]
+        allowed.append(NO_TESTS_COLLECTED)
+    run.run(f"pytest {name}", [*command, "tests"], allowed=allowed, live=live)
+    if name in JIT_PYTHONS:
+        jit = {"PYTHON_JIT": "1"}
+        run.run(f"pytest {name}, JIT", [*command, JIT_TESTS], environment=jit, allowed=allowed, live=live)
+
+
+def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str], options: argparse.Namespace) -> None:
+    """Wheels, stubs, offsets, and the tests under every interpreter."""
+    wheels: dict[str, Path | None] = {}
+    for name, python in pythons.items():
+        kind = wheel_kind(name)
+        if kind not in wheels:
+            wheels[kind] = build_wheel(run, tools, kind, python)
+    stubs_wheel = wheels.get("abi3")
+    if not STUBS.exists():
+        # stubtest has no complaint about a module without stubs.
+        run.finish("stubtest", f"FAILED: {STUBS} is missing", time.monotonic(), [], live=True)
+    elif stubs_wheel is not None:
+        install: list[str | Path] = [uv, "pip", "install", "--quiet", "--reinstall", "--python", tools / "python"]
+        if run.run("install stubtest", [*install, stubs_wheel]):
+            run.run("stubtest", [tools / "python", "-m", "mypy.stubtest", "spprof._native"])
+    with_headers = [python for python in pythons.values() if interpreters.has_headers(python)]
+    if with_headers:
+        run.run("layouts", [sys.executable, "tools/layouts/generate.py", "--check", *with_headers])
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, python in pythons.items():
+            wheel = wheels[wheel_kind(name)]
+            if wheel is None:
+                continue
+            pool.submit(test_interpreter, run, uv, name, python, wheel, options.keyword, options.jobs == 1)
+
+
+def wheel_kind(name: str) -> str:
+    """`abi3` for every interpreter with the GIL; a wheel of its own for one without."""
+    return name if interpreters.is_free_threaded(name) else "abi3"
+
+
+def find_uv(run: Runner) -> Path | None:
+    """uv: the one on PATH, or from PyPI in a virtual environment of the running interpreter."""
+    on_path = shutil.which("uv")
+    if on_path is not None:
+        return Path(on_path)
+    folder = WORK / "uv"
+    uv = folder / "bin" / "uv"
+    if not uv.exists() and run.run("virtual environment for uv", [sys.executable, "-m", "venv", "--clear", folder]):
+        run.run("install uv", [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "uv"])
+    return uv if uv.exists() else None
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would change how the interpreters under test behave."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment.pop("VIRTUAL_ENV", None)
+    # What PyO3's build script asks when cargo, not maturin, runs it.
+    environment["PYO3_PYTHON"] = sys.executable
+    return environment
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--python", action="append", choices=interpreters.NAMES, metavar="NAME", help="3.12, 3.13t, …; default: all"
+    )
+    parser.add_argument("--only", choices=("rust", "lint", "python"), help="one part of the checks")
+    parser.add_argument("-k", dest="keyword", metavar="EXPR", help="pytest's choice of tests")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="interpreters at a time; more than one disturbs measured rates"
+    )
+    options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error("--jobs must be 1 or more")
+    return options
+
+
+def main() -> int:
+    """Runs what the command line asks for and returns the exit status."""
+    options = parse_options()
+    WORK.mkdir(exist_ok=True)
+    run = Runner(clean_environment())
+    absent: list[str] = []
+    if options.only in (None, "rust"):
+        rust(run)
+    if options.only in (None, "lint", "python"):
+        absent = with_tools(run, options)
+
+    print("\n=== summary")
+    for name, outcome, seconds in run.results:
+        print(f"{name:<30}{seconds:7.1f} s  {outcome}")
+    for name in absent:
+        print(f"skipped: {name} (not found)")
+    failed = [name for name, outcome, _ in run.results if outcome != "ok"]
+    # Absence is only a failure of an interpreter that was asked for by name.
+    if failed or (options.python and absent):
+        print(f"FAILED: {', '.join(failed) or 'an interpreter that was asked for is missing'}")
+        return 1
+    print("all passed")
+    return 0
+
+
+def with_tools(run: Runner, options: argparse.Namespace) -> list[str]:
+    """The parts that need tools from PyPI; returns the interpreters that were wanted and not found."""
+    uv = find_uv(run)
+    if uv is None:
+        return []
+    names = options.python or interpreters.NAMES
+    found = interpreters.find(interpreters.NAMES, PYTHONS_SCRIPT, str(uv))
+    for name, path in found.items():
+        print(f"{name:<7}{path}", flush=True)
+    # Without one of them, uv chooses (and fetches) an interpreter for the tools.
+    tools_python = next((found[name] for name in TOOLS_PYTHONS if name in found), TOOLS_PYTHONS[0])
+    tools = make_environment(run, uv, "tools", tools_python, TOOLS, live=True)
+    if tools is not None and options.only in (None, "lint"):
+        lint(run, tools)
+    if options.only == "lint":
+        return []
+    pythons = {name: path for name, path in found.items() if name in names}
+    absent = [name for name in names if name not in pythons]
+    if not pythons:
+        run.finish("python", "FAILED: no interpreter to test with was found", time.monotonic(), [], live=True)
+    elif tools is not None:
+        python_tests(run, uv, tools, pythons, options)
+    return absent
+
+
+if __name__ == "__main__":
+    sys.exit(main())
