@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 
-from . import _arguments, _native, _output, _selfcheck, _threads
+from . import _arguments, _garbage, _native, _output, _selfcheck, _threads
 
 # Not from `typing`, whose import takes longer than all of ours.
 TYPE_CHECKING = False
@@ -17,12 +17,27 @@ _MAX_DEPTH_FRAMES = 1024
 _HIDDEN_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 
 
+class _Hooks:
+    """What a session asks of Python's own modules."""
+
+    def __init__(self) -> None:
+        self._all = (_threads.Hooks(), _garbage.Hook())
+
+    def install(self) -> None:
+        for hook in self._all:
+            hook.install()
+
+    def remove(self) -> None:
+        for hook in self._all:
+            hook.remove()
+
+
 class _State:
     """What Python knows of the session; ``lock`` is held by whoever starts or stops."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.hooks = _threads.Hooks()
+        self.hooks = _Hooks()
         # Tells the running session from others.
         self.token: object = None
         self.output_path: str | None = None

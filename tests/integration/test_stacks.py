@@ -537,6 +537,70 @@ def test_a_busy_thread_is_only_on_lines_of_its_own(loop):
     assert inside > 10
 
 
+def test_every_frame_was_called_by_the_one_outside_of_it():
+    # Calls of every kind, at the same depths of the data stack with other callers: a link that was not made yet shows the
+    # caller of the call before. Each function has one caller, so such a pair is seen to be wrong.
+    callers = {}
+
+    def callee(name, caller, source):
+        callers[name] = caller
+        return source.format(name=name)
+
+    # Bodies of different sizes, so that frames begin and end at other places for each way down.
+    leaf = "def {name}(a, b=0, *rest):\n    c = a + b\n    return c\n"
+    generator = "def {name}(a):\n    yield a\n    yield a + 1\n"
+    source = "\n".join(
+        [
+            callee("leaf_1", "plain", leaf),
+            callee("leaf_2", "wide", leaf),
+            callee("leaf_3", "by_c", leaf),
+            callee("leaf_4", "deeper", leaf),
+            callee("generator_1", "plain", generator),
+            callee("generator_2", "deeper", generator),
+            callee(
+                "plain",
+                "loop",
+                "def {name}(a):\n    leaf_1(a)\n    for _ in generator_1(a): pass\n    return leaf_1(a)",
+            ),
+            callee(
+                "wide",
+                "loop",
+                "def {name}(a, b=1, c=2, d=3, e=4):\n    f = g = h = i = a\n    return leaf_2(leaf_2(a, b), c) + d + e",
+            ),
+            callee("by_c", "loop", "def {name}(a):\n    return sorted([a, a], key=leaf_3)"),
+            callee("middle", "loop", "def {name}(a):\n    b = a\n    return deeper(b)"),
+            callee("deeper", "middle", "def {name}(a):\n    return leaf_4(a, 1) + sum(generator_2(a))"),
+            "def loop(running):\n    while running:\n        plain(1); wide(1); by_c(1); middle(1)",
+        ]
+    )
+    namespace = {}
+    exec(compile(source, "<calls>", "exec"), namespace)
+    running = [True]
+    thread = threading.Thread(target=namespace["loop"], args=(running,))
+    thread.start()
+    spprof.start(interval_ms=0.2)
+    spin_until = time.monotonic() + 1
+    while time.monotonic() < spin_until:
+        time.sleep(0.05)
+    profile = spprof.stop()
+    running.clear()
+    thread.join()
+
+    inside = 0
+    for sample in samples_of(profile, thread.native_id):
+        names = [frame.function_name for frame in sample.frames]
+        if "loop" not in names:
+            # The thread was not there yet.
+            assert set(names).isdisjoint(callers)
+            continue
+        below = names[names.index("loop") :]
+        assert below[0] == "loop"
+        for caller, name in zip(below, below[1:]):
+            assert callers[name] == caller, below
+        inside += len(below) > 1
+    assert inside > 100
+
+
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="the JIT compiler is in builds of 3.14 and later")
 @pytest.mark.skipif("PYTHON_JIT" in os.environ, reason="this is the run with the JIT compiler")
 def test_all_of_this_with_the_jit_compiler():

@@ -37,7 +37,7 @@ HEADER = """\
 //! for every final release of a minor version: CPython does not change these structures in patch releases.
 
 use super::{
-    Bytecode, BytesLayout, CodeLayout, FrameLayout, Gil, Innermost, Interpreter, Layout, LineTableKind, ObjectLayout,
+    Bytecode, BytesLayout, CodeLayout, FrameLayout, FrameSize, Gil, Innermost, Interpreter, Layout, LineTableKind, ObjectLayout,
     Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, WideText, gil_size_bytes,
 };
 use crate::identity::Identity;
@@ -54,6 +54,7 @@ pub(super) fn python_{name}(identity: Identity) -> Layout {{
             next: {interpreter[next]},
             threads_head: {interpreter[threads_head]},
             gc_collecting: {interpreter[gc_collecting]},
+            gc_frame: None,
         }},
         thread_state: ThreadStateLayout {{
             next: {thread[next]},
@@ -62,12 +63,14 @@ pub(super) fn python_{name}(identity: Identity) -> Layout {{
             native_thread_id: {native_thread_id},
             innermost: {innermost},
             base_frame: None,
+            datastack_chunk: {datastack_chunk},
         }},
         frame: FrameLayout {{
             previous: {frame[previous]},
             code: {frame[executable]},
             position: {position},
             owner: {owner},
+            is_entry: {is_entry},
             tlbc_index: None,
         }},
         code: CodeLayout {{
@@ -78,6 +81,7 @@ pub(super) fn python_{name}(identity: Identity) -> Layout {{
             line_table_kind: {line_table_kind},
             bytecode: {bytecode},
             first_traceable: {first_traceable},
+            frame_size: {frame_size},
             thread_copies: None,
         }},
         object: ObjectLayout {{ ob_type: {object[ob_type]}, ob_size: {object[ob_size]} }},
@@ -193,10 +197,14 @@ def broken_rules(name: str, facts: Facts) -> list[str]:
         ("gil.size_bytes", facts["gil.before_condition_bytes"] + 2 * condition_and_mutex),
         ("gil.condition_bytes", 48),
     ]
+    if facts["hexversion"] >= 0x030B0000:
+        # frame_walk.rs: where the frames of a chunk begin.
+        rules.append(("chunk.data", 24))
     if facts["hexversion"] >= 0x030D0000:
         # debug_offsets.rs: what the table of 3.13 and later leaves out.
         rules += [
             ("gil.before_condition_bytes", 40 if free_threaded else 32),
+            ("code.frame_words", facts["code.first_line"] + 8),
             ("code.first_traceable", facts["code.bytecode"] - (24 if own_copies else 16)),
             ("unicode.kind_bit", 8 if own_copies else 2),
             ("unicode.compact_data", facts["unicode.ascii_data"] + 16),
@@ -242,6 +250,15 @@ def function(name: str, facts: Facts) -> str:
     wide = "None"
     if "unicode.wstr" in facts:
         wide = f"Some(WideText {{ pointer: {facts['unicode.wstr']}, length: {facts['unicode.wstr_length']} }})"
+    if "code.frame_words" in facts:
+        frame_size = f"Some(FrameSize::Words({facts['code.frame_words']}))"
+    elif "frame.specials_words" in facts:
+        frame_size = (
+            f"Some(FrameSize::Parts {{ locals: {facts['code.locals']}, stack: {facts['code.stack']},"
+            f" specials_words: {facts['frame.specials_words']} }})"
+        )
+    else:
+        frame_size = "None"
     if "gil.runtime_offset" in facts:
         gil_place = f"Gil::InRuntime({facts['gil.runtime_offset']})"
     else:
@@ -253,8 +270,10 @@ def function(name: str, facts: Facts) -> str:
         native_thread_id=option(thread.get("native_thread_id")),
         innermost=innermost,
         position=f"Position::{position}({frame['instruction']})",
-        # Only 3.12 has frames that are not Python's and says so in `owner`.
-        owner=option(frame["owner"] if version >= 12 else None),
+        owner=option(frame.get("owner")),
+        is_entry=option(frame.get("is_entry")),
+        datastack_chunk=option(thread.get("datastack_chunk")),
+        frame_size=frame_size,
         best_name=code.get("qualname", code["name"]),
         line_table_kind=f"LineTableKind::{line_table_kind}",
         bytecode=f"Bytecode::{'Inline' if version >= 11 else 'Object'}({code['bytecode']})",

@@ -53,6 +53,9 @@ int main(void)
     SHOW("interpreter.threads_head", offsetof(PyInterpreterState, tstate_head));
 #endif
     SHOW("interpreter.gc_collecting", offsetof(PyInterpreterState, gc.collecting));
+#if PY_VERSION_HEX >= 0x030f0000
+    SHOW("interpreter.gc_frame", offsetof(PyInterpreterState, gc.frame));
+#endif
 
     SHOW("gil.last_holder", offsetof(struct _gil_runtime_state, last_holder));
     SHOW("gil.locked", offsetof(struct _gil_runtime_state, locked));
@@ -72,6 +75,10 @@ int main(void)
 #if PY_VERSION_HEX >= 0x030b0000
     SHOW("thread.native_thread_id", offsetof(PyThreadState, native_thread_id));
 #endif
+#if PY_VERSION_HEX >= 0x030b0000
+    SHOW("thread.datastack_chunk", offsetof(PyThreadState, datastack_chunk));
+    SHOW("chunk.data", offsetof(_PyStackChunk, data));
+#endif
 #if PY_VERSION_HEX >= 0x030f0000
     SHOW("thread.base_frame", offsetof(PyThreadState, base_frame));
 #endif
@@ -87,6 +94,10 @@ int main(void)
 #if PY_VERSION_HEX >= 0x030b0000
     SHOW("frame.previous", offsetof(_PyInterpreterFrame, previous));
     SHOW("frame.owner", offsetof(_PyInterpreterFrame, owner));
+#  if PY_VERSION_HEX < 0x030c0000
+    SHOW("frame.is_entry", offsetof(_PyInterpreterFrame, is_entry));
+    SHOW("frame.specials_words", FRAME_SPECIALS_SIZE);
+#  endif
 #  if PY_VERSION_HEX >= 0x030d0000
     SHOW("frame.executable", offsetof(_PyInterpreterFrame, f_executable));
     SHOW("frame.instruction", offsetof(_PyInterpreterFrame, instr_ptr));
@@ -112,6 +123,12 @@ int main(void)
     SHOW("code.qualname", offsetof(PyCodeObject, co_qualname));
     SHOW("code.bytecode", offsetof(PyCodeObject, co_code_adaptive));
     SHOW("code.first_traceable", offsetof(PyCodeObject, _co_firsttraceable));
+#  if PY_VERSION_HEX >= 0x030c0000
+    SHOW("code.frame_words", offsetof(PyCodeObject, co_framesize));
+#  else
+    SHOW("code.locals", offsetof(PyCodeObject, co_nlocalsplus));
+    SHOW("code.stack", offsetof(PyCodeObject, co_stacksize));
+#  endif
 #else
     SHOW("code.bytecode", offsetof(PyCodeObject, co_code));
 #endif

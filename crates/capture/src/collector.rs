@@ -32,6 +32,8 @@ pub(crate) struct Collector {
     roster: Roster,
     /// The frame that ends a stack deeper than the limit.
     truncated: FunctionId,
+    /// The innermost frame of a thread that collects garbage.
+    garbage_collection: FunctionId,
     /// Frames of the record being read, innermost first; kept to save allocations.
     frames: Vec<RawFrame>,
     missed_ticks: u64,
@@ -54,11 +56,13 @@ impl Collector {
         let started_ns = info.start.monotonic_ns;
         let mut recording = Recording::new(info, memory_limit_bytes);
         let truncated = recording.intern_function("<truncated>", "", 0, false);
+        let garbage_collection = recording.intern_function("<GC>", "", 0, false);
         Self {
             shared,
             recording,
             roster: Roster::new(),
             truncated,
+            garbage_collection,
             frames: Vec::new(),
             missed_ticks: 0,
             looks: 0,
@@ -154,9 +158,13 @@ impl Collector {
         self.frames.clear();
         self.frames.extend((0..header.frames).map(|index| record::frame(&shared.ring, record, index)));
         let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let leaf = leaf(&mut self.recording, symbols, self.truncated, &self.frames, header.truncated, record.position);
+        let state = State::from_bits(header.state);
+        let mut leaf =
+            leaf(&mut self.recording, symbols, self.truncated, &self.frames, header.truncated, record.position);
+        if state.is_in_gc() {
+            leaf = self.recording.child(leaf, self.garbage_collection, 0);
+        }
         if let Some(thread) = self.roster.by_slot(header.slot, header.generation) {
-            let state = State::from_bits(header.state);
             weigh(&mut self.recording, thread, leaf, state, header.time_ns, header.cpu_ns);
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use interpreter::{Memory, WalkEnd, count_frames, walk};
 use profile::{Gil, Running, State};
 
+use crate::collection;
 use crate::cpu_context::{Activity, CpuContext, activity};
 use crate::gate;
 use crate::host::Host;
@@ -21,11 +22,13 @@ use crate::slots::{ARMED, PARKED, Slot, TickValue};
 
 /// A thread that is hit while the interpreter changes its chain of frames is looked at again after this time. A few
 /// instructions later the chain is whole, but the thread must come to run them: on a slow machine a timer that was set for
-/// 10 µs has fired before the handler has returned. It happens to one in a thousand samples of a program that does little
-/// but call the interpreter from C, on 3.11 and 3.12.
+/// 10 µs has fired before the handler has returned. It happens to a few in a thousand samples of a program that does little
+/// but call functions.
 const TORN_RETRY_NS: u64 = 50_000;
-/// A chain that is torn so often in a row is recorded as it is, and counted.
-const MAX_TORN_RETRIES: u32 = 3;
+/// A chain that is torn so often in a row is given up: the sample is lost and counted, its weight is carried by the thread's
+/// next. On a busy machine the thread may be hit again and again before it has run a single instruction, so the number is
+/// large; a thread that runs gets out with the first or second.
+const MAX_TORN_RETRIES: u32 = 20;
 
 /// Installed for SIGPROF by [`sigprof::install`].
 pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -78,7 +81,8 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
     slot.set_last_cell(cell);
 
     let activity = activity(&LiveMemory, cpu.system_call_registers());
-    let outcome = take_sample(shared, slot, value, activity, began_ns, cpu_ns);
+    let moment = Moment { program_counter: cpu.program_counter(), activity, time_ns: began_ns, cpu_ns };
+    let outcome = take_sample(shared, slot, value, &moment);
 
     let is_on_cpu = activity == Activity::OnCpu;
     let ended_ns = platform::monotonic_ns();
@@ -109,15 +113,16 @@ enum Outcome {
     LookAgain,
 }
 
-/// Walks the thread's Python stack into the ring.
-fn take_sample(
-    shared: &Shared,
-    slot: &Slot,
-    value: TickValue,
+/// Where and when the thread was hit.
+struct Moment {
+    program_counter: u64,
     activity: Activity,
     time_ns: u64,
     cpu_ns: u64,
-) -> Outcome {
+}
+
+/// Walks the thread's Python stack into the ring.
+fn take_sample(shared: &Shared, slot: &Slot, value: TickValue, moment: &Moment) -> Outcome {
     let host = &shared.host;
     let thread = current_thread_state(host);
     let mut frames = 0;
@@ -125,15 +130,19 @@ fn take_sample(
         let (count, end) =
             count_frames(&LiveMemory, &host.layout, host.code_type, thread.address, shared.max_depth_frames);
         frames = count as u64;
-        if !matches!(end, WalkEnd::Torn(_)) {
-            slot.note_whole_walk();
-        } else if slot.note_torn_walk() < MAX_TORN_RETRIES
-            && let Some(timer) = slot.timer()
-            && platform::arm_timer(timer, platform::monotonic_ns().wrapping_add(TORN_RETRY_NS))
-        {
-            add(&shared.counts.put_off, 1);
-            return Outcome::LookAgain;
+        if host.is_entering_interpreter(moment.program_counter) || matches!(end, WalkEnd::Torn(_)) {
+            if slot.note_torn_walk() < MAX_TORN_RETRIES
+                && let Some(timer) = slot.timer()
+                && platform::arm_timer(timer, platform::monotonic_ns().wrapping_add(TORN_RETRY_NS))
+            {
+                add(&shared.counts.put_off, 1);
+                return Outcome::LookAgain;
+            }
+            // Half a stack would be a wrong one.
+            add(&shared.counts.torn, 1);
+            return Outcome::Done;
         }
+        slot.note_whole_walk();
     }
     let Some(taken) = shared.ring.reserve(record::length_words(frames)) else {
         add(&shared.counts.ring_full, 1);
@@ -151,20 +160,20 @@ fn take_sample(
         });
     }
     let truncated = matches!(end, WalkEnd::Truncated);
-    let torn = matches!(end, WalkEnd::Torn(_));
+    // The thread does not move while it looks at itself; should it all the same, the record is nobody's.
+    let is_whole = !matches!(end, WalkEnd::Torn(_));
     add(&shared.counts.truncated, u64::from(truncated));
-    add(&shared.counts.torn, u64::from(torn));
-    add(&shared.counts.samples, 1);
+    add(&shared.counts.torn, u64::from(!is_whole));
+    add(&shared.counts.samples, u64::from(is_whole));
     let header = Header {
         frames: written as u16,
         slot: value.slot,
-        generation: value.generation,
-        state: state(host, &thread, activity).with_truncated(truncated).bits(),
+        generation: if is_whole { value.generation } else { record::NOBODY },
+        state: state(shared, &thread, moment.activity).with_truncated(truncated).bits(),
         truncated,
-        torn,
         missed_ticks: slot.missed(),
-        time_ns,
-        cpu_ns,
+        time_ns: moment.time_ns,
+        cpu_ns: moment.cpu_ns,
     };
     slot.clear_missed();
     record::publish(&shared.ring, taken, header);
@@ -195,7 +204,8 @@ fn current_thread_state(host: &Host) -> CurrentThreadState {
     CurrentThreadState { address: host.this_thread_state(), is_attached: false }
 }
 
-fn state(host: &Host, thread: &CurrentThreadState, activity: Activity) -> State {
+fn state(shared: &Shared, thread: &CurrentThreadState, activity: Activity) -> State {
+    let host = &shared.host;
     let running = if activity == Activity::OnCpu { Running::OnCpu } else { Running::Blocked };
     let gil = match activity {
         _ if thread.address == 0 || host.layout.free_threaded => Gil::Unknown,
@@ -203,7 +213,8 @@ fn state(host: &Host, thread: &CurrentThreadState, activity: Activity) -> State 
         Activity::Blocked { futex_address: Some(word) } if is_in_gil(host, thread.address, word) => Gil::Waits,
         _ => Gil::Detached,
     };
-    State::new(running, gil)
+    let in_gc = thread.is_attached && collection::is_collecting(shared, thread.address);
+    State::new(running, gil).with_in_gc(in_gc)
 }
 
 /// Whether `word` lies inside the GIL that the thread would have to take: what a thread that waits for it waits on.

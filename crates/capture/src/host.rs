@@ -15,6 +15,10 @@ const TP_DEALLOC_AFTER_TP_NAME_BYTES: u64 = 24;
 /// How far into a `struct pthread` its kernel thread id is looked for; glibc 2.28–2.42 has it at 720, musl near 48.
 const MAX_TID_OFFSET_BYTES: u64 = 2048;
 
+/// What of `_PyEval_EvalFrameDefault` may run before a call of the interpreter has linked its first frame. The furthest such
+/// store of the builds of 3.11 to 3.15 at hand (gcc and clang, with and without the GIL) begins 141 bytes in.
+const ENTERING_BYTES: u64 = 256;
+
 /// Both functions take nothing and return a `PyThreadState *` or null.
 type ThreadStateFunction = unsafe extern "C" fn() -> *mut c_void;
 
@@ -29,6 +33,10 @@ pub struct Host {
     pub code_type: u64,
     get_this_thread_state: ThreadStateFunction,
     get_unchecked: ThreadStateFunction,
+    /// `_PyEval_EvalFrameDefault`.
+    eval_frame: u64,
+    /// It must not be interrupted by a walk while it is being entered.
+    has_unsafe_entry: bool,
     /// Where a `pthread_t` points, the kernel's id of the thread stands at this offset (3.9 and 3.10 keep no native id).
     tid_offset_bytes: Option<u64>,
 }
@@ -74,6 +82,7 @@ impl Host {
     pub fn find(identity: &Identity) -> Result<Self, HostError> {
         let runtime_address = symbol(c"_PyRuntime")?;
         let layout = Layout::detect(identity, &LiveMemory, runtime_address).map_err(HostError::Layout)?;
+        let eval_frame = symbol(c"_PyEval_EvalFrameDefault")?;
         let this_thread = symbol(c"PyGILState_GetThisThreadState")?;
         let unchecked = symbol(c"_PyThreadState_UncheckedGet").or_else(|_| symbol(c"PyThreadState_GetUnchecked"))?;
         Ok(Self {
@@ -85,6 +94,9 @@ impl Host {
             get_this_thread_state: unsafe { std::mem::transmute::<usize, ThreadStateFunction>(this_thread as usize) },
             // SAFETY: as above.
             get_unchecked: unsafe { std::mem::transmute::<usize, ThreadStateFunction>(unchecked as usize) },
+            eval_frame,
+            // Up to 3.10 a frame is linked before it becomes the innermost (`Objects/frameobject.c`, `_PyFrame_New_NoTrack`).
+            has_unsafe_entry: identity.version() >= (3, 11),
             tid_offset_bytes: find_tid_offset_bytes(),
         })
     }
@@ -107,6 +119,12 @@ impl Host {
     pub(crate) fn unchecked_thread_state(&self) -> u64 {
         // SAFETY: the function reads one variable; it takes no lock and needs no GIL.
         unsafe { (self.get_unchecked)() as u64 }
+    }
+
+    /// Whether a thread that is at `program_counter` enters the interpreter anew and may not have linked its first frame yet:
+    /// what stands in the place of the links is then what was on the stack before.
+    pub(crate) fn is_entering_interpreter(&self, program_counter: u64) -> bool {
+        self.has_unsafe_entry && program_counter.wrapping_sub(self.eval_frame) < ENTERING_BYTES
     }
 
     /// Address of the deallocation slot of code objects.

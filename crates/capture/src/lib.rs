@@ -17,6 +17,7 @@ compile_error!("spprof's capture crate supports Linux only for now; other system
 
 mod code_filter;
 mod code_lifetime;
+mod collection;
 mod collector;
 mod cpu_context;
 mod disposition;
@@ -44,6 +45,7 @@ mod sync;
 mod termination;
 mod tick;
 
+pub use collection::{collection_began, collection_ended};
 pub use examination::{Examination, examine_system};
 pub use host::{Host, HostError};
 pub use safe_load::LiveMemory;

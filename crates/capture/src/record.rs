@@ -5,6 +5,9 @@ use interpreter::RawFrame;
 use crate::ring::{Reservation, Ring};
 use crate::sync::AtomicU64;
 
+/// The generation of a record that belongs to nobody, as no owner of a slot has it.
+pub(crate) const NOBODY: u32 = 0;
+
 /// Words before the frames.
 const HEADER_WORDS: u64 = 4;
 /// Words of a frame: code address, then instruction offset.
@@ -24,8 +27,6 @@ pub(crate) struct Header {
     pub(crate) state: u8,
     /// The stack had more frames than the limit.
     pub(crate) truncated: bool,
-    /// The walk met something that cannot be; the frames before it stand.
-    pub(crate) torn: bool,
     /// Ticks of this thread that found no sample since its last record.
     pub(crate) missed_ticks: u32,
     /// Monotonic time, ns.
@@ -56,7 +57,6 @@ pub(crate) fn publish<W: AsRef<[AtomicU64]>>(ring: &Ring<W>, taken: Reservation,
         | (u64::from(header.slot) << 16)
         | (u64::from(header.state) << 32)
         | (u64::from(header.truncated) << 40)
-        | (u64::from(header.torn) << 41)
         | ((taken.length_words & 0x1f_ffff) << 42)
         | PUBLISHED;
     ring.publish(taken, first);
@@ -81,7 +81,6 @@ pub(crate) fn front<W: AsRef<[AtomicU64]>>(ring: &Ring<W>) -> Option<Record> {
             generation: second as u32,
             state: (first >> 32) as u8,
             truncated: first >> 40 & 1 == 1,
-            torn: first >> 41 & 1 == 1,
             missed_ticks: (second >> 32) as u32,
             time_ns: ring.read(position, 2),
             cpu_ns: ring.read(position, 3),
@@ -113,7 +112,6 @@ mod tests {
             generation: 0xff_fffe,
             state: 0xff,
             truncated: true,
-            torn: false,
             missed_ticks: u32::MAX,
             time_ns: u64::MAX,
             cpu_ns: 123,

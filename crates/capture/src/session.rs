@@ -9,6 +9,7 @@ use std::time::Duration;
 use profile::{Counters, Moment, Profile, RecordingInfo};
 
 use crate::code_filter::CodeFilter;
+use crate::collection::Collection;
 use crate::collector::Collector;
 use crate::host::Host;
 use crate::pages::Pages;
@@ -298,6 +299,7 @@ impl Session {
             symbols: Mutex::new(Symbols::new(host.layout, options.hidden_directory, symbol_bytes)),
             is_paused: AtomicBool::new(false),
             counts: HandlerCounts::default(),
+            collection: Collection::default(),
             fixed_bytes,
             host,
         });

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::code_filter::CodeFilter;
+use crate::collection::Collection;
 use crate::host::Host;
 use crate::pages::Pages;
 use crate::ring::Ring;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     /// While set, handlers return at once and re-arm nothing.
     pub(crate) is_paused: AtomicBool,
     pub(crate) counts: HandlerCounts,
+    pub(crate) collection: Collection,
     /// Size of ring, slots and filter.
     pub(crate) fixed_bytes: usize,
 }

@@ -13,14 +13,14 @@
     )
 )]
 
-use crate::layout::{Bytecode, Innermost, Layout, Position};
+use crate::layout::{Bytecode, FrameSize, Innermost, Layout, Position};
 use crate::memory::{Fault, Memory};
 
 /// Entry frames do not count as frames, but there is one for each call from C into Python; a chain with more of them than
 /// Python frames and this many besides is not one.
 const MAX_SHIMS: usize = 64;
 
-/// `FRAME_OWNED_BY_FRAME_OBJECT` (CPython 3.12 to 3.15, in the same enumeration as the next): a copy that was made when the
+/// `FRAME_OWNED_BY_FRAME_OBJECT` (CPython 3.11 to 3.15, in the same enumeration as the next): a copy that was made when the
 /// frame ended, and is linked to nothing.
 const ENDED_FRAME_OWNER: u8 = 2;
 /// `FRAME_OWNED_BY_CSTACK` or `FRAME_OWNED_BY_INTERPRETER` (CPython 3.12 to 3.15, `Include/internal/pycore_frame.h` and
@@ -28,6 +28,13 @@ const ENDED_FRAME_OWNER: u8 = 2;
 const FIRST_SHIM_OWNER: u8 = 3;
 /// The highest owner of any version.
 const LAST_OWNER: u8 = 4;
+
+/// `FRAME_OWNED_BY_THREAD` (CPython 3.11 to 3.15): a frame on the thread's data stack.
+const THREAD_OWNER: u8 = 0;
+
+/// `sizeof(_PyStackChunk)` before its `data` (`previous`, `size`, `top`; `Include/cpython/pystate.h`, 3.11 to 3.15).
+const CHUNK_HEADER_BYTES: u64 = 24;
+const WORD_BYTES: u64 = 8;
 
 /// Code objects are aligned to 8, and the low bits of a `_PyStackRef` are a tag (3.14 and 3.15).
 const TAG_MASK: u64 = 7;
@@ -63,6 +70,10 @@ pub enum TornReason {
     NotCode,
     /// More links than a chain can have.
     Endless,
+    /// The innermost frame does not begin where its caller's ends (3.11): it is being linked.
+    Unlinked,
+    /// The chain did not end in a frame that C code entered the interpreter by (3.11).
+    Root,
     /// The chain did not end in the thread's base frame (3.15).
     BaseFrame,
 }
@@ -76,6 +87,12 @@ impl From<Fault> for TornReason {
 /// Walks the frames of the thread whose state is at `thread_state`, innermost first, and shows each Python frame to `visit`.
 ///
 /// `code_type` is the address of `PyCode_Type`. At most `max_frames` frames are shown.
+///
+/// A chain that is being changed while the thread is looked at ends as [`WalkEnd::Torn`]: compilers order the stores of a
+/// call as they like, so the new frame may be the innermost one before it is linked to its caller, and what is found in its
+/// place is then whatever frame had that memory before. From 3.11 on this shows, see [`TornReason`]. What cannot be seen
+/// from memory alone is a call of the interpreter that has not filled in its own structure on the C stack: whoever walks
+/// must not do so while the thread is in the first instructions of `_PyEval_EvalFrameDefault`.
 pub fn walk<M: Memory>(
     memory: &M,
     layout: &Layout,
@@ -84,7 +101,7 @@ pub fn walk<M: Memory>(
     max_frames: usize,
     visit: &mut impl FnMut(RawFrame),
 ) -> WalkEnd {
-    let end = innermost(memory, layout, code_type, thread_state, max_links(max_frames))
+    let end = innermost(memory, layout, thread_state)
         .map_err(TornReason::from)
         .and_then(|frame| chain(memory, layout, code_type, thread_state, frame, max_frames, visit));
     match end {
@@ -121,101 +138,112 @@ fn chain<M: Memory>(
     visit: &mut impl FnMut(RawFrame),
 ) -> Result<WalkEnd, TornReason> {
     let mut frame = innermost;
-    let mut last = frame;
+    let mut last = Link { frame: 0, owner: None };
+    // The innermost frame on the data stack, until its caller there was seen.
+    let mut innermost_on_stack = None;
+    let mut is_link_checked = false;
     let mut shown = 0usize;
     for _ in 0..max_links(max_frames) {
         if frame == 0 {
             return end_of_chain(memory, layout, thread_state, last);
         }
         let previous = memory.read_u64(at(frame, layout.frame.previous))?;
-        if is_python_frame(memory, layout, frame)?
-            && let Some(code_address) = code(memory, layout, code_type, frame)?
-        {
-            if shown >= max_frames {
-                return Ok(WalkEnd::Truncated);
+        let owner = owner(memory, layout, frame)?;
+        if owner.is_none_or(|owner| owner < FIRST_SHIM_OWNER) {
+            let code_address = code(memory, layout, code_type, frame)?;
+            if owner == Some(THREAD_OWNER) && !is_link_checked {
+                if let Some(inner) = innermost_on_stack {
+                    check_link(memory, layout, thread_state, code_address, frame, inner)?;
+                    is_link_checked = true;
+                }
+                innermost_on_stack = Some(frame);
             }
-            let instruction_offset_bytes = instruction_offset_bytes(memory, layout, frame, code_address)?;
-            visit(RawFrame { code_address, instruction_offset_bytes });
-            shown = shown.wrapping_add(1);
+            if let Some(code_address) = code_address {
+                if shown >= max_frames {
+                    return Ok(WalkEnd::Truncated);
+                }
+                let instruction_offset_bytes = instruction_offset_bytes(memory, layout, frame, code_address)?;
+                visit(RawFrame { code_address, instruction_offset_bytes });
+                shown = shown.wrapping_add(1);
+            }
         }
-        last = frame;
+        last = Link { frame, owner };
         frame = previous;
     }
     Err(TornReason::Endless)
+}
+
+/// A frame that was walked over.
+#[derive(Clone, Copy)]
+struct Link {
+    frame: u64,
+    owner: Option<u8>,
 }
 
 fn at(address: u64, offset: u32) -> u64 {
     address.wrapping_add(u64::from(offset))
 }
 
-fn innermost<M: Memory>(
-    memory: &M,
-    layout: &Layout,
-    code_type: u64,
-    thread_state: u64,
-    max_links: usize,
-) -> Result<u64, Fault> {
+pub(crate) fn innermost<M: Memory>(memory: &M, layout: &Layout, thread_state: u64) -> Result<u64, Fault> {
     match layout.thread_state.innermost {
         Innermost::Direct(offset) => memory.read_u64(at(thread_state, offset)),
         Innermost::ThroughCFrame { cframe, current_frame } => {
             let cframe = memory.read_u64(at(thread_state, cframe))?;
-            let frame = memory.read_u64(at(cframe, current_frame));
-            // `previous` follows `current_frame` (`Include/cpython/pystate.h` of 3.11 and 3.12); the outermost has none.
-            let before = memory.read_u64(at(cframe, current_frame).wrapping_add(8));
-            match before.and_then(|before| memory.read_u64(at(before, current_frame))) {
-                Ok(before)
-                    if before != 0
-                        && !frame.is_ok_and(|frame| leads_to(memory, layout, code_type, frame, before, max_links)) =>
-                {
-                    Ok(before)
-                }
-                _ => frame,
-            }
+            memory.read_u64(at(cframe, current_frame))
         }
     }
 }
 
-/// Whether the chain from `frame` comes by `caller`, the frame that called the interpreter anew, and is sound up to there.
-///
-/// A call of the interpreter links its `_PyCFrame` before it has filled it in and linked its first frame (3.11 and 3.12,
-/// `Python/ceval.c`, `_PyEval_EvalFrameDefault`): until then there stands what was on the stack before, which may be a frame that
-/// was there. A thread hit in between is still where its caller says.
-fn leads_to<M: Memory>(memory: &M, layout: &Layout, code_type: u64, frame: u64, caller: u64, max_links: usize) -> bool {
-    let step = |frame: u64| -> Result<u64, TornReason> {
-        if is_python_frame(memory, layout, frame)? {
-            code(memory, layout, code_type, frame)?;
-        }
-        Ok(memory.read_u64(at(frame, layout.frame.previous))?)
+/// Frames of calls lie one behind the other on the thread's data stack (`Python/pystate.c`, `_PyThreadState_PushFrame`, and
+/// `Include/internal/pycore_frame.h`, 3.11 to 3.15), so `inner` begins where `caller`, which runs `code`, ends: unless it is
+/// the first of its chunk. Only the innermost frame can be on its way in; those below it were linked long ago.
+fn check_link<M: Memory>(
+    memory: &M,
+    layout: &Layout,
+    thread_state: u64,
+    code: Option<u64>,
+    caller: u64,
+    inner: u64,
+) -> Result<(), TornReason> {
+    let (Some(size), Some(chunk)) = (layout.code.frame_size, layout.thread_state.datastack_chunk) else {
+        return Ok(());
     };
-    let mut frame = frame;
-    for _ in 0..max_links {
-        if frame == caller {
-            return true;
-        }
-        match step(frame) {
-            Ok(previous) if previous != 0 => frame = previous,
-            _ => return false,
-        }
+    let code = code.ok_or(TornReason::Unlinked)?;
+    let size_words = match size {
+        FrameSize::Words(offset) => u64::from(memory.read_u32(at(code, offset))?),
+        FrameSize::Parts { locals, stack, specials_words } => u64::from(memory.read_u32(at(code, locals))?)
+            .wrapping_add(u64::from(memory.read_u32(at(code, stack))?))
+            .wrapping_add(u64::from(specials_words)),
+    };
+    if caller.wrapping_add(size_words.wrapping_mul(WORD_BYTES)) == inner {
+        return Ok(());
     }
-    // Deeper than anybody looks.
-    true
+    let chunk = memory.read_u64(at(thread_state, chunk))?;
+    if chunk.wrapping_add(CHUNK_HEADER_BYTES) == inner { Ok(()) } else { Err(TornReason::Unlinked) }
 }
 
-/// From 3.15 every chain ends in the thread's base frame; one that does not is in the middle of a change.
-fn end_of_chain<M: Memory>(memory: &M, layout: &Layout, thread_state: u64, last: u64) -> Result<WalkEnd, TornReason> {
-    match layout.thread_state.base_frame {
-        Some(offset) if memory.read_u64(at(thread_state, offset))? != last => Err(TornReason::BaseFrame),
-        _ => Ok(WalkEnd::Complete),
+/// Every chain ends where C code entered the interpreter, from 3.15 in the thread's base frame; one that does not is in the
+/// middle of a change.
+fn end_of_chain<M: Memory>(memory: &M, layout: &Layout, thread_state: u64, last: Link) -> Result<WalkEnd, TornReason> {
+    if let Some(offset) = layout.thread_state.base_frame
+        && memory.read_u64(at(thread_state, offset))? != last.frame
+    {
+        return Err(TornReason::BaseFrame);
     }
+    let is_root = match (layout.frame.is_entry, last.owner) {
+        (_, None) => true,
+        (Some(offset), Some(_)) => memory.read_u8(at(last.frame, offset))? != 0,
+        (None, Some(owner)) => owner >= FIRST_SHIM_OWNER,
+    };
+    if is_root { Ok(WalkEnd::Complete) } else { Err(TornReason::Root) }
 }
 
-fn is_python_frame<M: Memory>(memory: &M, layout: &Layout, frame: u64) -> Result<bool, TornReason> {
-    let Some(offset) = layout.frame.owner else { return Ok(true) };
+/// Who a frame belongs to, from 3.11 on.
+fn owner<M: Memory>(memory: &M, layout: &Layout, frame: u64) -> Result<Option<u8>, TornReason> {
+    let Some(offset) = layout.frame.owner else { return Ok(None) };
     match memory.read_u8(at(frame, offset))? {
-        ENDED_FRAME_OWNER => Err(TornReason::Owner),
-        owner if owner < FIRST_SHIM_OWNER => Ok(true),
-        owner if owner <= LAST_OWNER => Ok(false),
-        _ => Err(TornReason::Owner),
+        owner if owner == ENDED_FRAME_OWNER || owner > LAST_OWNER => Err(TornReason::Owner),
+        owner => Ok(Some(owner)),
     }
 }
 
@@ -282,6 +310,13 @@ mod tests {
     const TYPE: u64 = 0x5000;
     const THREAD: u64 = 0x1000;
     const CFRAME: u64 = 0x2000;
+    /// A piece of data stack, and the two frames on it.
+    const CHUNK: u64 = 0x3000;
+    const OUTER: u64 = CHUNK + 24;
+    const FRAME_WORDS: u32 = 16;
+    const INNER: u64 = OUTER + 8 * FRAME_WORDS as u64;
+    const ENTRY: u64 = 0x3800;
+    const LAST: u64 = 0x3900;
 
     fn layout(minor: u32) -> Layout {
         let identity = Identity {
@@ -298,6 +333,7 @@ mod tests {
     fn put_code(memory: &mut FakeMemory, number: u64) -> u64 {
         let address = 0x10_0000 + number * 0x1000;
         memory.put_u64(address + 8, TYPE);
+        memory.put_u32(address + 76, FRAME_WORDS);
         address
     }
 
@@ -322,11 +358,12 @@ mod tests {
         let mut memory = FakeMemory::default();
         let (inner, outer) = (put_code(&mut memory, 1), put_code(&mut memory, 2));
         memory.put_u64(THREAD + 56, CFRAME);
-        memory.put_u64(CFRAME, 0x3000);
-        put_frame(&mut memory, 0x3000, 0x3100, inner, 10, 0);
-        put_frame(&mut memory, 0x3100, 0x3200, 0, 0, 3);
-        put_frame(&mut memory, 0x3200, 0x3300, outer, -2, 1);
-        put_frame(&mut memory, 0x3300, 0, 0, 0, 3);
+        memory.put_u64(CFRAME, INNER);
+        memory.put_u64(THREAD + 232, CHUNK);
+        put_frame(&mut memory, INNER, ENTRY, inner, 10, 0);
+        put_frame(&mut memory, ENTRY, OUTER, 0, 0, 3);
+        put_frame(&mut memory, OUTER, LAST, outer, -2, 0);
+        put_frame(&mut memory, LAST, 0, 0, 0, 3);
         memory
     }
 
@@ -361,46 +398,26 @@ mod tests {
     #[test]
     fn what_cannot_be_ends_the_walk_and_keeps_what_was_found() {
         let mut memory = two_frames();
-        memory.put_bytes(0x3200 + 70, &[9]);
+        memory.put_bytes(OUTER + 70, &[9]);
         assert_eq!(walked(&memory, &layout(12), 10).1, WalkEnd::Torn(TornReason::Owner));
         let mut memory = two_frames();
         memory.put_u64(0x10_2000 + 8, 0x6666);
         let (frames, end) = walked(&memory, &layout(12), 10);
         assert_eq!((frames.len(), end), (1, WalkEnd::Torn(TornReason::NotCode)));
         let mut memory = two_frames();
-        memory.put_u64(0x3208, 0x9_9999);
+        memory.put_u64(OUTER + 8, 0x9_9999);
         assert_eq!(walked(&memory, &layout(12), 10).1, WalkEnd::Torn(TornReason::Fault));
         let mut memory = two_frames();
-        memory.put_u64(0x3300 + 8, 0x3300);
+        memory.put_u64(LAST + 8, LAST);
         assert_eq!(walked(&memory, &layout(12), 10).1, WalkEnd::Torn(TornReason::Endless));
     }
 
     #[test]
     fn a_frame_that_is_being_cleared_is_passed_over() {
         let mut memory = two_frames();
-        memory.put_u64(0x3000, 1);
+        memory.put_u64(INNER, 1);
         let (frames, end) = walked(&memory, &layout(12), 10);
         assert_eq!((frames.len(), end), (1, WalkEnd::Complete));
-    }
-
-    #[test]
-    fn a_call_of_the_interpreter_that_has_no_frame_yet() {
-        let mut memory = two_frames();
-        let newest = 0x2100;
-        memory.put_u64(THREAD + 56, newest);
-        memory.put_u64(newest + 8, CFRAME);
-        // Whatever its place on the stack held before.
-        let ended = 0x7000;
-        let code = put_code(&mut memory, 3);
-        put_frame(&mut memory, ended, 0, code, 4, 1);
-        // And a frame that is gone but for its link.
-        let gone = 0x7100;
-        put_frame(&mut memory, gone, 0x3000, 0x6666_0000, 4, 0);
-        for stale in [0, 7, 0x9_9990, THREAD, ended, gone] {
-            memory.put_u64(newest, stale);
-            let (frames, end) = walked(&memory, &layout(12), 10);
-            assert_eq!((frames.len(), end), (2, WalkEnd::Complete), "stale {stale:#x}");
-        }
     }
 
     #[test]

@@ -98,6 +98,18 @@ pub(crate) fn resume(py: Python<'_>) -> PyResult<()> {
     py.detach(capture::resume).map_err(raise)
 }
 
+/// A function for `gc.callbacks`: the calling thread begins or ends a garbage collection.
+#[pyfunction]
+#[pyo3(signature = (phase, info, /))]
+pub(crate) fn collection_changed(phase: &str, info: &Bound<'_, PyAny>) {
+    let _ = info;
+    if phase == "start" {
+        capture::collection_began();
+    } else {
+        capture::collection_ended();
+    }
+}
+
 /// Whether there is a session, paused or not.
 #[pyfunction]
 pub(crate) fn is_active() -> bool {

@@ -13,8 +13,8 @@ mod values;
 mod _native {
     #[pymodule_export]
     use crate::control::{
-        is_active, name_thread, pause, register_thread, resume, snapshot, start, stats, stop, thread_ended,
-        thread_started, unregister_thread,
+        collection_changed, is_active, name_thread, pause, register_thread, resume, snapshot, start, stats, stop,
+        thread_ended, thread_started, unregister_thread,
     };
     #[pymodule_export]
     use crate::doctor::doctor;

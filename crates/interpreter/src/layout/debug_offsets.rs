@@ -5,8 +5,8 @@
 //! every offset that is used must lie inside its structure and be aligned for its type.
 
 use super::{
-    Bytecode, BytesLayout, CodeLayout, FrameLayout, Gil, Innermost, Interpreter, Layout, LineTableKind, ObjectLayout,
-    Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, gil_size_bytes,
+    Bytecode, BytesLayout, CodeLayout, FrameLayout, FrameSize, Gil, Innermost, Interpreter, Layout, LineTableKind,
+    ObjectLayout, Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, gil_size_bytes,
 };
 use crate::identity::Identity;
 use crate::memory::Memory;
@@ -131,7 +131,8 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
     };
     let thread_id = thread.pointer(table.word()?, "thread_state.thread_id")?;
     let native_thread_id = thread.pointer(table.word()?, "thread_state.native_thread_id")?;
-    table.skip(2); // datastack_chunk status
+    let datastack_chunk = thread.pointer(table.word()?, "thread_state.datastack_chunk")?;
+    table.skip(1); // status
     if from_15 {
         table.skip(4); // holds_gil gil_requested current_exception exc_state
         table.skip(1); // err_stackitem.exc_value
@@ -158,6 +159,8 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
     let qualname = code.pointer(table.word()?, "code_object.qualname")?;
     let line_table = code.pointer(table.word()?, "code_object.linetable")?;
     let first_line = code.int(table.word()?, "code_object.firstlineno")?;
+    // `int co_firstlineno; int co_nlocalsplus; int co_framesize;` (`Include/cpython/code.h`, 3.13 to 3.15): not in the table.
+    let frame_size = code.int(u64::from(first_line) + 8, "code_object.firstlineno")?;
     table.skip(3); // argcount localsplusnames localspluskinds
     let co_code_adaptive = code.byte(table.word()?, "code_object.co_code_adaptive")?;
     let mut thread_copies = None;
@@ -217,12 +220,18 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
         .checked_add(collecting)
         .ok_or("gc.collecting")
         .and_then(|offset| interpreter.int(offset, "gc.collecting"))?;
+    let gc_frame = if from_15 {
+        let offset = gc.checked_add(table.word()?).ok_or("gc.frame")?;
+        Some(interpreter.pointer(offset, "gc.frame")?)
+    } else {
+        None
+    };
 
     Ok(Layout {
         identity: *identity,
         free_threaded,
         runtime: Runtime { interpreters_head },
-        interpreter: Interpreter { next: interpreter_next, threads_head, gc_collecting },
+        interpreter: Interpreter { next: interpreter_next, threads_head, gc_collecting, gc_frame },
         thread_state: ThreadStateLayout {
             next: thread_next,
             interp: thread_interp,
@@ -230,12 +239,14 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
             native_thread_id: Some(native_thread_id),
             innermost: Innermost::Direct(current_frame),
             base_frame,
+            datastack_chunk: Some(datastack_chunk),
         },
         frame: FrameLayout {
             previous: frame_previous,
             code: frame_executable,
             position: Position::Pointer(instr_ptr),
             owner: Some(owner),
+            is_entry: None,
             tlbc_index,
         },
         code: CodeLayout {
@@ -246,6 +257,7 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
             line_table_kind: LineTableKind::Locations,
             bytecode: Bytecode::Inline(co_code_adaptive),
             first_traceable: Some(first_traceable),
+            frame_size: Some(FrameSize::Words(frame_size)),
             thread_copies,
         },
         object: ObjectLayout { ob_type, ob_size },

@@ -61,6 +61,8 @@ pub struct Interpreter {
     pub threads_head: u32,
     /// `gc.collecting`, an int: a collection is running.
     pub gc_collecting: u32,
+    /// `gc.frame`, from 3.15: the innermost frame of the thread that collects.
+    pub gc_frame: Option<u32>,
 }
 
 /// Offsets in `PyThreadState`.
@@ -78,6 +80,8 @@ pub struct ThreadStateLayout {
     pub innermost: Innermost,
     /// `base_frame`, from 3.15: a pointer to the frame that every chain ends in.
     pub base_frame: Option<u32>,
+    /// `datastack_chunk`, from 3.11: a pointer to the newest piece of the stack that frames are on.
+    pub datastack_chunk: Option<u32>,
 }
 
 /// The way from a thread state to its innermost frame.
@@ -103,8 +107,10 @@ pub struct FrameLayout {
     pub code: u32,
     /// Where the frame is in its code.
     pub position: Position,
-    /// `owner`, a byte, from 3.12: 3 and above is not a Python frame.
+    /// `owner`, a byte, from 3.11: 3 and above is not a Python frame.
     pub owner: Option<u32>,
+    /// `is_entry`, a bool, 3.11 alone: C code entered the interpreter by this frame. Later versions have a frame for that.
+    pub is_entry: Option<u32>,
     /// Free-threaded from 3.14: `tlbc_index`, which of the code's copies `instr_ptr` points into.
     pub tlbc_index: Option<u32>,
 }
@@ -138,8 +144,26 @@ pub struct CodeLayout {
     pub bytecode: Bytecode,
     /// From 3.11: `_co_firsttraceable`, an int in code units.
     pub first_traceable: Option<u32>,
+    /// From 3.11: how large a frame of it is.
+    pub frame_size: Option<FrameSize>,
     /// Free-threaded from 3.14: `co_tlbc`, a pointer to `{ size; char *entries[size]; }`.
     pub thread_copies: Option<u32>,
+}
+
+/// Where a code object says how large its frames are, in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSize {
+    /// 3.11: `co_nlocalsplus` and `co_stacksize`, ints, and a number that is the same for all.
+    Parts {
+        /// Offset of `co_nlocalsplus`.
+        locals: u32,
+        /// Offset of `co_stacksize`.
+        stack: u32,
+        /// `FRAME_SPECIALS_SIZE`.
+        specials_words: u32,
+    },
+    /// From 3.12: `co_framesize`, an int.
+    Words(u32),
 }
 
 /// The three encodings of lines.
@@ -229,6 +253,14 @@ const fn gil_size_bytes(before_condition_bytes: u32) -> u32 {
     before_condition_bytes + 2 * (condition_bytes + mutex_bytes)
 }
 
+/// A garbage collection that is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collection {
+    /// The frame that was the innermost of the collecting thread when it began, 0 for none. `None` where the interpreter
+    /// does not say (up to 3.14).
+    pub innermost_frame: Option<u64>,
+}
+
 /// Why an interpreter's layout is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutError {
@@ -290,6 +322,25 @@ impl Layout {
     pub fn describe(&self) -> String {
         let source = if self.identity.version() >= (3, 13) { "its own table" } else { "a built-in table" };
         format!("{}, structure offsets from {source}", self.identity)
+    }
+
+    /// The garbage collection that goes on in the interpreter of `thread_state`, or `None`; handler-safe.
+    pub fn collection<M: Memory>(&self, memory: &M, thread_state: u64) -> Option<Collection> {
+        let at = |address: u64, offset: u32| address.wrapping_add(u64::from(offset));
+        let interpreter = memory.read_u64(at(thread_state, self.thread_state.interp)).ok()?;
+        if memory.read_u32(at(interpreter, self.interpreter.gc_collecting)).ok()? == 0 {
+            return None;
+        }
+        let innermost_frame = match self.interpreter.gc_frame {
+            Some(offset) => Some(memory.read_u64(at(interpreter, offset)).ok()?),
+            None => None,
+        };
+        Some(Collection { innermost_frame })
+    }
+
+    /// Address of the innermost frame of the thread whose state is at `thread_state`, 0 where it has none; handler-safe.
+    pub fn innermost_frame<M: Memory>(&self, memory: &M, thread_state: u64) -> Option<u64> {
+        crate::frame_walk::innermost(memory, self, thread_state).ok()
     }
 
     /// Address of the structure of the GIL that `thread_state` would have to take; handler-safe.

@@ -5,8 +5,8 @@
 //! for every final release of a minor version: CPython does not change these structures in patch releases.
 
 use super::{
-    Bytecode, BytesLayout, CodeLayout, FrameLayout, Gil, Innermost, Interpreter, Layout, LineTableKind, ObjectLayout,
-    Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, WideText, gil_size_bytes,
+    Bytecode, BytesLayout, CodeLayout, FrameLayout, FrameSize, Gil, Innermost, Interpreter, Layout, LineTableKind,
+    ObjectLayout, Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, WideText, gil_size_bytes,
 };
 use crate::identity::Identity;
 
@@ -16,7 +16,7 @@ pub(super) fn python_3_9(identity: Identity) -> Layout {
         identity,
         free_threaded: false,
         runtime: Runtime { interpreters_head: 32 },
-        interpreter: Interpreter { next: 0, threads_head: 8, gc_collecting: 816 },
+        interpreter: Interpreter { next: 0, threads_head: 8, gc_collecting: 816, gc_frame: None },
         thread_state: ThreadStateLayout {
             next: 8,
             interp: 16,
@@ -24,12 +24,14 @@ pub(super) fn python_3_9(identity: Identity) -> Layout {
             native_thread_id: None,
             innermost: Innermost::Direct(24),
             base_frame: None,
+            datastack_chunk: None,
         },
         frame: FrameLayout {
             previous: 24,
             code: 32,
             position: Position::LastIndexBytes(104),
             owner: None,
+            is_entry: None,
             tlbc_index: None,
         },
         code: CodeLayout {
@@ -40,6 +42,7 @@ pub(super) fn python_3_9(identity: Identity) -> Layout {
             line_table_kind: LineTableKind::Lnotab,
             bytecode: Bytecode::Object(48),
             first_traceable: None,
+            frame_size: None,
             thread_copies: None,
         },
         object: ObjectLayout { ob_type: 8, ob_size: 16 },
@@ -66,7 +69,7 @@ pub(super) fn python_3_10(identity: Identity) -> Layout {
         identity,
         free_threaded: false,
         runtime: Runtime { interpreters_head: 32 },
-        interpreter: Interpreter { next: 0, threads_head: 8, gc_collecting: 816 },
+        interpreter: Interpreter { next: 0, threads_head: 8, gc_collecting: 816, gc_frame: None },
         thread_state: ThreadStateLayout {
             next: 8,
             interp: 16,
@@ -74,12 +77,14 @@ pub(super) fn python_3_10(identity: Identity) -> Layout {
             native_thread_id: None,
             innermost: Innermost::Direct(24),
             base_frame: None,
+            datastack_chunk: None,
         },
         frame: FrameLayout {
             previous: 24,
             code: 32,
             position: Position::LastIndexUnits(96),
             owner: None,
+            is_entry: None,
             tlbc_index: None,
         },
         code: CodeLayout {
@@ -90,6 +95,7 @@ pub(super) fn python_3_10(identity: Identity) -> Layout {
             line_table_kind: LineTableKind::Ranges,
             bytecode: Bytecode::Object(48),
             first_traceable: None,
+            frame_size: None,
             thread_copies: None,
         },
         object: ObjectLayout { ob_type: 8, ob_size: 16 },
@@ -116,7 +122,7 @@ pub(super) fn python_3_11(identity: Identity) -> Layout {
         identity,
         free_threaded: false,
         runtime: Runtime { interpreters_head: 40 },
-        interpreter: Interpreter { next: 0, threads_head: 16, gc_collecting: 848 },
+        interpreter: Interpreter { next: 0, threads_head: 16, gc_collecting: 848, gc_frame: None },
         thread_state: ThreadStateLayout {
             next: 8,
             interp: 16,
@@ -124,8 +130,16 @@ pub(super) fn python_3_11(identity: Identity) -> Layout {
             native_thread_id: Some(160),
             innermost: Innermost::ThroughCFrame { cframe: 56, current_frame: 8 },
             base_frame: None,
+            datastack_chunk: Some(296),
         },
-        frame: FrameLayout { previous: 48, code: 32, position: Position::Pointer(56), owner: None, tlbc_index: None },
+        frame: FrameLayout {
+            previous: 48,
+            code: 32,
+            position: Position::Pointer(56),
+            owner: Some(69),
+            is_entry: Some(68),
+            tlbc_index: None,
+        },
         code: CodeLayout {
             filename: 112,
             name: 128,
@@ -134,6 +148,7 @@ pub(super) fn python_3_11(identity: Identity) -> Layout {
             line_table_kind: LineTableKind::Locations,
             bytecode: Bytecode::Inline(184),
             first_traceable: Some(168),
+            frame_size: Some(FrameSize::Parts { locals: 76, stack: 68, specials_words: 9 }),
             thread_copies: None,
         },
         object: ObjectLayout { ob_type: 8, ob_size: 16 },
@@ -160,7 +175,7 @@ pub(super) fn python_3_12(identity: Identity) -> Layout {
         identity,
         free_threaded: false,
         runtime: Runtime { interpreters_head: 40 },
-        interpreter: Interpreter { next: 0, threads_head: 72, gc_collecting: 312 },
+        interpreter: Interpreter { next: 0, threads_head: 72, gc_collecting: 312, gc_frame: None },
         thread_state: ThreadStateLayout {
             next: 8,
             interp: 16,
@@ -168,8 +183,16 @@ pub(super) fn python_3_12(identity: Identity) -> Layout {
             native_thread_id: Some(144),
             innermost: Innermost::ThroughCFrame { cframe: 56, current_frame: 0 },
             base_frame: None,
+            datastack_chunk: Some(232),
         },
-        frame: FrameLayout { previous: 8, code: 0, position: Position::Pointer(56), owner: Some(70), tlbc_index: None },
+        frame: FrameLayout {
+            previous: 8,
+            code: 0,
+            position: Position::Pointer(56),
+            owner: Some(70),
+            is_entry: None,
+            tlbc_index: None,
+        },
         code: CodeLayout {
             filename: 112,
             name: 128,
@@ -178,6 +201,7 @@ pub(super) fn python_3_12(identity: Identity) -> Layout {
             line_table_kind: LineTableKind::Locations,
             bytecode: Bytecode::Inline(192),
             first_traceable: Some(176),
+            frame_size: Some(FrameSize::Words(76)),
             thread_copies: None,
         },
         object: ObjectLayout { ob_type: 8, ob_size: 16 },

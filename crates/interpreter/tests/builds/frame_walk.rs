@@ -3,7 +3,7 @@
 use interpreter::{RawFrame, TornReason, WalkEnd};
 
 use crate::build::{self, Build};
-use crate::image::{Image, Link};
+use crate::image::{Image, Link, THREAD};
 
 /// The chain of `main` calling `C`, which calls back into a generator that calls `leaf`.
 struct Stack<'a> {
@@ -100,18 +100,74 @@ fn what_cannot_be_ends_the_walk_and_what_was_found_stands() {
         let mut ring = stack(&build);
         ring.image.put_word(ring.frames[1] + previous, ring.frames[0]);
         let (frames, end) = ring.image.walked(1000);
+        let expected = match build.optional("thread.datastack_chunk") {
+            None => (1000, WalkEnd::Truncated),
+            // A frame of a call is not its own caller.
+            Some(_) => (2, WalkEnd::Torn(TornReason::Unlinked)),
+        };
+        assert_eq!((frames.len(), end), expected, "{}", build.name);
+        let mut generators = stack(&build);
+        generators.image.put_word(generators.frames[1] + previous, generators.frames[1]);
+        let (frames, end) = generators.image.walked(1000);
         assert_eq!((frames.len(), end), (1000, WalkEnd::Truncated), "{}", build.name);
 
-        if build.has_shims() {
+        if build.optional("frame.owner").is_some() {
             for owner in [2, 5, 255] {
                 let wrong = torn(&|stack| {
                     stack.image.put_bytes(stack.frames[1] + build.fact("frame.owner"), &[owner]);
                 });
                 assert_eq!(wrong, (true, 1, WalkEnd::Torn(TornReason::Owner)), "{}", build.name);
             }
+        }
+        if build.has_shims() {
             let shims = torn(&|stack| stack.image.put_word(stack.frames[2] + previous, stack.frames[2]));
             assert_eq!(shims, (true, 2, WalkEnd::Torn(TornReason::Endless)), "{}", build.name);
         }
+    }
+}
+
+/// From 3.11 on: a call whose new frame is the innermost before it is linked, and what stood in the place of the link before.
+#[test]
+fn a_frame_that_is_not_linked_yet_is_torn() {
+    for build in build::all().into_iter().filter(|build| build.minor() >= 11) {
+        let previous = build.fact("frame.previous");
+        let mut image = Image::new(&build);
+        let codes = ["leaf", "caller", "outer", "main"].map(|name| image.put_plain_code(name));
+        let mut chain: Vec<Link> = codes.iter().map(|code| Link::Python { code: *code, offset: 2 }).collect();
+        if build.has_shims() {
+            chain.push(Link::Shim);
+        }
+        let frames = image.put_chain(&chain);
+        assert_eq!(image.walked(10).1, WalkEnd::Complete, "{}", build.name);
+
+        // A call that is still on the stack, further out.
+        image.put_word(frames[0] + previous, frames[2]);
+        let (shown, end) = image.walked(10);
+        assert_eq!((shown.len(), end), (1, WalkEnd::Torn(TornReason::Unlinked)), "{}", build.name);
+        // Nothing, as of a generator's frame that is being resumed.
+        image.put_word(frames[0] + previous, 0);
+        let end = image.walked(10).1;
+        let expected = if build.minor() >= 15 { TornReason::BaseFrame } else { TornReason::Root };
+        assert_eq!(end, WalkEnd::Torn(expected), "{}", build.name);
+    }
+}
+
+/// The first frame of a new chunk of the data stack has its caller in another one.
+#[test]
+fn a_call_at_the_beginning_of_a_chunk() {
+    for build in build::all().into_iter().filter(|build| build.minor() >= 11) {
+        let stack = stack(&build);
+        let Stack { mut image, frames, expected } = stack;
+        let chunk = image.allocate(0);
+        let leaf = chunk + build.fact("chunk.data");
+        let words: Vec<u64> = (0..12).map(|at| image.words.get(&(frames[0] + 8 * at)).copied().unwrap_or(0)).collect();
+        for (word, at) in words.into_iter().zip((leaf..).step_by(8)) {
+            image.put_word(at, word);
+        }
+        image.put_innermost(leaf);
+        assert_eq!(image.walked(10).1, WalkEnd::Torn(TornReason::Unlinked), "{}", build.name);
+        image.put_word(THREAD + build.fact("thread.datastack_chunk"), chunk);
+        assert_eq!(image.walked(10), (expected, WalkEnd::Complete), "{}", build.name);
     }
 }
 

@@ -19,6 +19,9 @@ const HEAP: u64 = 0x40_0000;
 /// Larger than any of them but for long texts.
 const SPACING: u64 = 0x1000;
 
+/// The size of every code object's frames.
+const FRAME_WORDS: u32 = 16;
+
 /// Words by address; what was not written is not mapped.
 pub(crate) struct Image<'a> {
     build: &'a Build,
@@ -140,9 +143,17 @@ impl<'a> Image<'a> {
                 self.put_word(address + build.fact("object.ob_size"), code.units);
             }
             None => {
+                assert!(build.minor() < 11);
                 let bytecode = self.put_bytes_object(&vec![9; code.units as usize * 2]);
                 self.put_word(address + build.fact("code.bytecode"), bytecode);
             }
+        }
+        if let Some(offset) = build.optional("code.frame_words") {
+            self.put_int(address + offset, FRAME_WORDS);
+        } else if let Some(specials_words) = build.optional("frame.specials_words") {
+            let locals = 5;
+            self.put_int(address + build.fact("code.locals"), locals);
+            self.put_int(address + build.fact("code.stack"), FRAME_WORDS - locals - specials_words as u32);
         }
         address
     }
@@ -157,7 +168,7 @@ impl<'a> Image<'a> {
     /// last link must be a shim: the thread's base frame.
     pub(crate) fn put_chain(&mut self, chain: &[Link]) -> Vec<u64> {
         let build = self.build;
-        let addresses: Vec<u64> = chain.iter().map(|_| self.allocate(0)).collect();
+        let addresses = self.places(chain);
         for (at, (link, address)) in chain.iter().zip(&addresses).enumerate() {
             self.put_word(address + build.fact("frame.previous"), addresses.get(at + 1).copied().unwrap_or(0));
             match *link {
@@ -170,20 +181,50 @@ impl<'a> Image<'a> {
                 }
             }
         }
-        let innermost = addresses.first().copied().unwrap_or(0);
-        let root = THREAD + build.fact("thread.frame_root");
-        match build.optional("thread.cframe_current_frame") {
-            Some(offset) => {
-                let cframe = self.allocate(0);
-                self.put_word(root, cframe);
-                self.put_word(cframe + offset, innermost);
-            }
-            None => self.put_word(root, innermost),
+        if let (Some(offset), Some(last)) = (build.optional("frame.is_entry"), addresses.last()) {
+            self.put_bytes(last + offset, &[1]);
         }
+        let innermost = addresses.first().copied().unwrap_or(0);
+        self.put_innermost(innermost);
         if let Some(offset) = build.optional("thread.base_frame") {
             self.put_word(THREAD + offset, addresses.last().copied().unwrap_or(0));
         }
         addresses
+    }
+
+    /// Makes the frame at `address` the thread's innermost.
+    pub(crate) fn put_innermost(&mut self, address: u64) {
+        let root = THREAD + self.build.fact("thread.frame_root");
+        match self.build.optional("thread.cframe_current_frame") {
+            Some(offset) => {
+                let cframe = self.allocate(0);
+                self.put_word(root, cframe);
+                self.put_word(cframe + offset, address);
+            }
+            None => self.put_word(root, address),
+        }
+    }
+
+    /// Where the frames of a chain lie: those of calls one behind the other on the data stack, the outermost first.
+    fn places(&mut self, chain: &[Link]) -> Vec<u64> {
+        let build = self.build;
+        let mut next_on_stack = None;
+        if let Some(offset) = build.optional("thread.datastack_chunk") {
+            let chunk = self.allocate(0);
+            self.put_word(THREAD + offset, chunk);
+            next_on_stack = Some(chunk + build.fact("chunk.data"));
+        }
+        let mut place = |link: &Link| match (link, &mut next_on_stack) {
+            (Link::Python { .. }, Some(next)) => {
+                let address = *next;
+                *next += 8 * u64::from(FRAME_WORDS);
+                address
+            }
+            _ => self.allocate(0),
+        };
+        let mut places: Vec<u64> = chain.iter().rev().map(&mut place).collect();
+        places.reverse();
+        places
     }
 
     fn put_python_frame(&mut self, address: u64, code: u64, offset: i64, owner: u8) {

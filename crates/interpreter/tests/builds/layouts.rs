@@ -1,6 +1,6 @@
 //! The detected layout is what was found, and a damaged table of offsets is refused.
 
-use interpreter::layout::{Bytecode, Gil, Innermost, Layout, LayoutError, Position};
+use interpreter::layout::{Bytecode, FrameSize, Gil, Innermost, Layout, LayoutError, Position};
 use proptest::prelude::*;
 
 use crate::build::{self, Build};
@@ -19,11 +19,13 @@ fn every_build_is_laid_out_as_found() {
         is(layout.interpreter.next, "interpreter.next");
         is(layout.interpreter.threads_head, "interpreter.threads_head");
         is(layout.interpreter.gc_collecting, "interpreter.gc_collecting");
+        may_be(layout.interpreter.gc_frame, "interpreter.gc_frame");
         is(layout.thread_state.next, "thread.next");
         is(layout.thread_state.interp, "thread.interpreter");
         is(layout.thread_state.thread_id, "thread.thread_id");
         may_be(layout.thread_state.native_thread_id, "thread.native_thread_id");
         may_be(layout.thread_state.base_frame, "thread.base_frame");
+        may_be(layout.thread_state.datastack_chunk, "thread.datastack_chunk");
         match layout.thread_state.innermost {
             Innermost::Direct(offset) => {
                 is(offset, "thread.frame_root");
@@ -41,10 +43,16 @@ fn every_build_is_laid_out_as_found() {
                 is(offset, "frame.instruction");
             }
         }
-        if build.has_shims() {
-            may_be(layout.frame.owner, "frame.owner");
-        } else {
-            assert_eq!(layout.frame.owner, None, "{}", build.name);
+        may_be(layout.frame.owner, "frame.owner");
+        may_be(layout.frame.is_entry, "frame.is_entry");
+        match layout.code.frame_size {
+            None => assert!(build.minor() < 11, "{}", build.name),
+            Some(FrameSize::Words(offset)) => is(offset, "code.frame_words"),
+            Some(FrameSize::Parts { locals, stack, specials_words }) => {
+                is(locals, "code.locals");
+                is(stack, "code.stack");
+                is(specials_words, "frame.specials_words");
+            }
         }
         may_be(layout.frame.tlbc_index, "frame.tlbc_index");
         is(layout.code.filename, "code.filename");
@@ -155,6 +163,7 @@ fn every_word_that_is_used_is_checked() {
             "thread_state.base_frame",
             "thread_state.thread_id",
             "thread_state.native_thread_id",
+            "thread_state.datastack_chunk",
             "the size of interpreter_frame",
             "interpreter_frame.previous",
             "interpreter_frame.executable",
@@ -182,6 +191,7 @@ fn every_word_that_is_used_is_checked() {
             "unicode_object.asciiobject_size",
             "unicode_object.compactunicodeobject_size",
             "gc.collecting",
+            "gc.frame",
         ]
     );
 }
