@@ -145,6 +145,9 @@ fn chain<M: Memory>(
     let mut shown = 0usize;
     for _ in 0..max_links(max_frames) {
         if frame == 0 {
+            if let Some(inner) = innermost_on_stack.filter(|_| !is_link_checked) {
+                check_first_of_chunk(memory, layout, thread_state, inner)?;
+            }
             return end_of_chain(memory, layout, thread_state, last);
         }
         let previous = memory.read_u64(at(frame, layout.frame.previous))?;
@@ -196,7 +199,9 @@ pub(crate) fn innermost<M: Memory>(memory: &M, layout: &Layout, thread_state: u6
 
 /// Frames of calls lie one behind the other on the thread's data stack (`Python/pystate.c`, `_PyThreadState_PushFrame`, and
 /// `Include/internal/pycore_frame.h`, 3.11 to 3.15), so `inner` begins where `caller`, which runs `code`, ends: unless it is
-/// the first of its chunk. Only the innermost frame can be on its way in; those below it were linked long ago.
+/// the first of its chunk. Only the innermost frame can be on its way in; those below it were linked long ago. A generator's
+/// frame is elsewhere, and one that a stale link leads to is running, which makes the stack true if not whole, or at rest,
+/// which makes it the last of the chain.
 fn check_link<M: Memory>(
     memory: &M,
     layout: &Layout,
@@ -205,9 +210,7 @@ fn check_link<M: Memory>(
     caller: u64,
     inner: u64,
 ) -> Result<(), TornReason> {
-    let (Some(size), Some(chunk)) = (layout.code.frame_size, layout.thread_state.datastack_chunk) else {
-        return Ok(());
-    };
+    let Some(size) = layout.code.frame_size else { return Ok(()) };
     let code = code.ok_or(TornReason::Unlinked)?;
     let size_words = match size {
         FrameSize::Words(offset) => u64::from(memory.read_u32(at(code, offset))?),
@@ -218,8 +221,22 @@ fn check_link<M: Memory>(
     if caller.wrapping_add(size_words.wrapping_mul(WORD_BYTES)) == inner {
         return Ok(());
     }
+    check_first_of_chunk(memory, layout, thread_state, inner)
+}
+
+/// Whether the frame `inner` is where a new piece of the data stack begins, so that there is none before it.
+fn check_first_of_chunk<M: Memory>(
+    memory: &M,
+    layout: &Layout,
+    thread_state: u64,
+    inner: u64,
+) -> Result<(), TornReason> {
+    let Some(chunk) = layout.thread_state.datastack_chunk else { return Ok(()) };
     let chunk = memory.read_u64(at(thread_state, chunk))?;
-    if chunk.wrapping_add(CHUNK_HEADER_BYTES) == inner { Ok(()) } else { Err(TornReason::Unlinked) }
+    // The very first chunk leaves out a word (`Python/pystate.c`, `push_chunk`).
+    let skipped_bytes = if memory.read_u64(chunk)? == 0 { WORD_BYTES } else { 0 };
+    let first = chunk.wrapping_add(CHUNK_HEADER_BYTES).wrapping_add(skipped_bytes);
+    if first == inner { Ok(()) } else { Err(TornReason::Unlinked) }
 }
 
 /// Every chain ends where C code entered the interpreter, from 3.15 in the thread's base frame; one that does not is in the

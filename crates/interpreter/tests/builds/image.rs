@@ -212,7 +212,9 @@ impl<'a> Image<'a> {
         if let Some(offset) = build.optional("thread.datastack_chunk") {
             let chunk = self.allocate(0);
             self.put_word(THREAD + offset, chunk);
-            next_on_stack = Some(chunk + build.fact("chunk.data"));
+            // The first of all leaves out a word.
+            self.put_word(chunk, 0);
+            next_on_stack = Some(chunk + build.fact("chunk.data") + 8);
         }
         let mut place = |link: &Link| match (link, &mut next_on_stack) {
             (Link::Python { .. }, Some(next)) => {
@@ -225,6 +227,17 @@ impl<'a> Image<'a> {
         let mut places: Vec<u64> = chain.iter().rev().map(&mut place).collect();
         places.reverse();
         places
+    }
+
+    /// The frame of a generator that does not run: it is linked to nothing.
+    pub(crate) fn put_resting_generator(&mut self, code: u64) -> u64 {
+        let address = self.allocate(0);
+        self.put_python_frame(address, code, 4, 1);
+        self.put_word(address + self.build.fact("frame.previous"), 0);
+        if let Some(offset) = self.build.optional("frame.is_entry") {
+            self.put_bytes(address + offset, &[1]);
+        }
+        address
     }
 
     fn put_python_frame(&mut self, address: u64, code: u64, offset: i64, owner: u8) {
