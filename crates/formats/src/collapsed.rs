@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 
-use profile::{Clock, FunctionId, NewThread, NodeId, Observation, Profile, Recording, State};
+use profile::{Clock, FunctionId, Gil, NewThread, NodeId, Observation, Profile, Recording, Running, State};
 use rustc_hash::FxHashMap;
 
 use crate::error::ReadError;
@@ -276,11 +276,13 @@ impl Reader {
             let function = self.recording.intern_function(&name, &file, 0, false);
             leaf = self.recording.child(leaf, function, line);
         }
-        let (cpu_ns, wall_ns) = match self.clock {
-            Clock::Cpu => (weight_ns, 0),
-            Clock::Wall => (0, weight_ns),
+        let (cpu_ns, wall_ns, gil) = match self.clock {
+            Clock::Cpu => (weight_ns, 0, Gil::Unknown),
+            Clock::Wall => (0, weight_ns, Gil::Unknown),
+            Clock::Gil => (0, weight_ns, Gil::Holds),
         };
-        self.recording.record(thread, Observation { leaf, wall_ns, cpu_ns, state: State::UNKNOWN });
+        let state = State::new(Running::Unknown, gil);
+        self.recording.record(thread, Observation { leaf, wall_ns, cpu_ns, state });
     }
 
     fn finish(self) -> Profile {

@@ -2,7 +2,7 @@
 //!
 //! Each field may be missing, as in files of another version; it is 0 or empty then.
 
-use profile::{Clock, Counters, Moment, NewThread, Profile, RecordingInfo, Thread, ThreadIndex};
+use profile::{Clock, Counters, Gil, Moment, NewThread, Profile, RecordingInfo, Running, State, Thread, ThreadIndex};
 use serde::{Deserialize, Serialize};
 
 use crate::labels::thread_labels;
@@ -33,6 +33,7 @@ pub(crate) struct Header {
     /// Time of threads that were in no Python function, which no frame shows.
     without_python_cpu_ns: u64,
     without_python_wall_ns: u64,
+    without_python_gil_ns: u64,
     profiler_cpu_ns: u64,
     handler_ns: u64,
     memory_bytes: u64,
@@ -67,7 +68,16 @@ struct HeaderThread {
     /// neighbours are one entry. Left out where each stands for one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     samples: Vec<u64>,
+    /// The states of the entries of its wall profile, if there is one ...
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wall_states: StateRuns,
+    /// ... and of its CPU profile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cpu_states: StateRuns,
 }
+
+/// A state's byte ([`State::bits`]) and how many entries in a row have it.
+type StateRuns = Vec<(u8, usize)>;
 
 /// One clock of one thread, or of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +93,7 @@ pub(crate) struct View {
 enum ClockName {
     Cpu,
     Wall,
+    Gil,
 }
 
 impl Header {
@@ -107,6 +118,7 @@ impl Header {
             folded_threads: counters.folded_threads,
             without_python_cpu_ns: without_python.cpu_ns,
             without_python_wall_ns: without_python.wall_ns,
+            without_python_gil_ns: without_python.gil_ns,
             profiler_cpu_ns: counters.profiler_cpu_ns,
             handler_ns: counters.handler_ns,
             memory_bytes: counters.memory_bytes,
@@ -191,10 +203,49 @@ impl Header {
         self.threads.get(thread as usize).and_then(|thread| thread.samples.get(entry)).copied().unwrap_or(1)
     }
 
-    /// Whether a thread's entries are counted on the wall clock: where both clocks are there.
+    /// Says in which state a thread was in each entry of its profile on a clock. On the GIL clock it is told by the clock.
+    pub(crate) fn set_states(&mut self, thread: u32, clock: Clock, states: impl Iterator<Item = State>) {
+        let thread = &mut self.threads[thread as usize];
+        let runs = match clock {
+            Clock::Cpu => &mut thread.cpu_states,
+            Clock::Wall => &mut thread.wall_states,
+            Clock::Gil => return,
+        };
+        for state in states {
+            match runs.last_mut() {
+                Some((bits, entries)) if *bits == state.bits() => *entries += 1,
+                _ => runs.push((state.bits(), 1)),
+            }
+        }
+        if let [(bits, _)] = runs[..]
+            && bits == State::UNKNOWN.bits()
+        {
+            runs.clear();
+        }
+    }
+
+    /// See [`Self::set_states`]; all unknown where it was not said.
+    pub(crate) fn states(&self, thread: u32, clock: Clock) -> impl Iterator<Item = State> + '_ {
+        let thread = self.threads.get(thread as usize);
+        let (runs, rest) = match clock {
+            Clock::Cpu => (thread.map(|thread| &thread.cpu_states), State::UNKNOWN),
+            Clock::Wall => (thread.map(|thread| &thread.wall_states), State::UNKNOWN),
+            Clock::Gil => (None, State::new(Running::Unknown, Gil::Holds)),
+        };
+        let runs = runs.map_or(&[][..], |runs| &runs[..]);
+        let states = runs.iter().flat_map(|&(bits, entries)| std::iter::repeat_n(State::from_bits(bits), entries));
+        states.chain(std::iter::repeat(rest))
+    }
+
+    /// The clock whose entries of a thread are the ones that are counted: the wall clock where it is there.
     pub(crate) fn counts_on(&self, thread: u32) -> Clock {
-        let is_wall = |view: &View| view.thread == Some(thread) && view.clock == Clock::Wall;
-        if self.views.iter().any(is_wall) { Clock::Wall } else { Clock::Cpu }
+        let clocks = self.clocks_of(thread);
+        [Clock::Wall, Clock::Cpu, Clock::Gil].into_iter().find(|clock| clocks.contains(clock)).unwrap_or(Clock::Cpu)
+    }
+
+    /// The clocks that there is a profile of a thread on.
+    pub(crate) fn clocks_of(&self, thread: u32) -> Vec<Clock> {
+        self.views.iter().filter(|view| view.thread == Some(thread)).map(|view| view.clock).collect()
     }
 
     /// Gives the threads of a profile that was built from [`Self::threads`] what a recording does not take.
@@ -218,6 +269,8 @@ impl From<&Thread> for HeaderThread {
             folded_threads: thread.folded_threads,
             gaps: Vec::new(),
             samples: Vec::new(),
+            wall_states: Vec::new(),
+            cpu_states: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 
 use crate::function::FunctionId;
 use crate::info::Profile;
+use crate::state::Gil;
 use crate::thread::{Thread, ThreadIndex};
 use crate::timeline::Sample;
 use crate::tree::NodeId;
@@ -16,18 +17,21 @@ pub enum Clock {
     Cpu,
     /// Time that went by, on a processor or waiting.
     Wall,
+    /// Time that went by while the thread held the global interpreter lock, so that no other could run Python code.
+    Gil,
 }
 
 impl Clock {
     /// All clocks, in the order in which they are shown.
-    pub const ALL: [Clock; 2] = [Clock::Cpu, Clock::Wall];
+    pub const ALL: [Clock; 3] = [Clock::Cpu, Clock::Wall, Clock::Gil];
 
-    /// The word for it: `CPU` or `wall`.
+    /// The word for it: `CPU`, `wall` or `GIL`.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Clock::Cpu => "CPU",
             Clock::Wall => "wall",
+            Clock::Gil => "GIL",
         }
     }
 }
@@ -39,6 +43,10 @@ impl Sample {
         match clock {
             Clock::Cpu => self.cpu_ns,
             Clock::Wall => self.wall_ns,
+            Clock::Gil => match self.state.gil() {
+                Gil::Holds => self.wall_ns,
+                Gil::Unknown | Gil::Waits | Gil::Detached => 0,
+            },
         }
     }
 }
@@ -50,6 +58,8 @@ pub struct Weights {
     pub cpu_ns: u64,
     /// Wall time.
     pub wall_ns: u64,
+    /// Wall time during which the thread held the GIL.
+    pub gil_ns: u64,
     /// Samples.
     pub samples: u64,
 }
@@ -61,13 +71,15 @@ impl Weights {
         match clock {
             Clock::Cpu => self.cpu_ns,
             Clock::Wall => self.wall_ns,
+            Clock::Gil => self.gil_ns,
         }
     }
 }
 
 impl From<Sample> for Weights {
     fn from(sample: Sample) -> Weights {
-        Weights { cpu_ns: sample.cpu_ns, wall_ns: sample.wall_ns, samples: sample.count }
+        let gil_ns = sample.weight_ns(Clock::Gil);
+        Weights { cpu_ns: sample.cpu_ns, wall_ns: sample.wall_ns, gil_ns, samples: sample.count }
     }
 }
 
@@ -75,6 +87,7 @@ impl AddAssign for Weights {
     fn add_assign(&mut self, other: Weights) {
         self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
         self.wall_ns = self.wall_ns.saturating_add(other.wall_ns);
+        self.gil_ns = self.gil_ns.saturating_add(other.gil_ns);
         self.samples = self.samples.saturating_add(other.samples);
     }
 }

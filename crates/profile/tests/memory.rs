@@ -51,7 +51,8 @@ impl Run {
         let (wall_ns, cpu_ns) = (self.random.below(20_000_000), self.random.below(10_000_000));
         let state = if self.random.below(4) == 0 { BLOCKED } else { ON_CPU };
         self.recording.record(thread, Observation { leaf, wall_ns, cpu_ns, state });
-        self.expected += Weights { cpu_ns, wall_ns, samples: 1 };
+        let gil_ns = if state == ON_CPU { wall_ns } else { 0 };
+        self.expected += Weights { cpu_ns, wall_ns, gil_ns, samples: 1 };
     }
 
     /// What is counted is what is held, and neither it nor the highest point ever passed the limit.

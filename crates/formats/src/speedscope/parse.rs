@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use profile::State;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -167,7 +168,7 @@ impl RawProfile {
             let weight_ns = weight.ns_since(Number::Whole(0), unit_ns).ok_or_else(|| {
                 ReadError::new(format!("weight {number} is {}: it must be from 0 to 292 years", weight.as_f64()))
             })?;
-            Ok(Run { stack, weight_ns, samples: 1 })
+            Ok(Run { stack, state: State::UNKNOWN, weight_ns, samples: 1 })
         };
         samples.iter().zip(weights).enumerate().map(run).collect()
     }
@@ -179,7 +180,7 @@ impl RawProfile {
         let mut runs = Vec::new();
         let mut stay = |stack: u32, weight_ns: u64| {
             if weight_ns > 0 {
-                runs.push(Run { stack, weight_ns, samples: 1 });
+                runs.push(Run { stack, state: State::UNKNOWN, weight_ns, samples: 1 });
             }
         };
         for (number, event) in events.iter().enumerate() {

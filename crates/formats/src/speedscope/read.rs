@@ -89,10 +89,16 @@ fn restore(
                 "its \"spprof\" object says that profile {number} is of thread {thread}, but it lists {count} threads from 0"
             )));
         };
+        for (run, state) in runs.iter_mut().zip(header.states(thread, view.clock)) {
+            run.state = state;
+        }
         if view.clock == header.counts_on(thread) {
             runs.iter_mut().enumerate().for_each(|(entry, run)| run.samples = header.samples(thread, entry));
         }
         match view.clock {
+            // The wall clock and the states say the same, unless this is all there is.
+            Clock::Gil if header.counts_on(thread) != Clock::Gil => {}
+            Clock::Gil => wall.extend(runs),
             Clock::Cpu => cpu.extend(runs),
             Clock::Wall => {
                 for &gap in header.gaps(thread) {
@@ -109,13 +115,13 @@ fn restore(
     }
     for ((thread, (cpu, wall)), new) in threads.into_iter().zip(clocks).zip(header.threads()) {
         let mut at_ns = new.started_ns;
-        for Stretch { stack, wall_ns, cpu_ns, samples } in join(cpu, wall) {
+        for Stretch { stack, state, wall_ns, cpu_ns, samples } in join(cpu, wall) {
             at_ns = at_ns.saturating_add(wall_ns);
             if stack == GAP {
                 recording.skip_to(thread, at_ns);
             } else {
                 let leaf = nodes[stack as usize];
-                let observation = Observation { leaf, wall_ns, cpu_ns, state: State::UNKNOWN };
+                let observation = Observation { leaf, wall_ns, cpu_ns, state };
                 recording.record_several(thread, observation, samples);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use profile::{Clock, FunctionId, Profile, ThreadIndex};
+use profile::{Clock, FunctionId, Profile, State, ThreadIndex};
 use rustc_hash::FxHashMap;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
@@ -23,6 +23,10 @@ pub(crate) fn write(profile: &Profile, options: &WriteOptions, out: &mut impl io
         header.set_gaps(index, wall.filter(|(_, run)| run.stack == GAP).map(|(number, _)| number).collect());
         let counted = runs(&thread.timeline, header.counts_on(index), &frames.stack_of_leaf);
         header.set_samples(index, counted.map(|run| run.samples).collect());
+        for clock in header.clocks_of(index) {
+            let states = runs(&thread.timeline, clock, &frames.stack_of_leaf).map(|run| run.state);
+            header.set_states(index, clock, states);
+        }
     }
     let labels = header.thread_labels();
     let file = File { profile, name: &options.name, header, frames, labels };
@@ -161,7 +165,7 @@ impl Sampled<'_> {
         let stacks = frames.stacks.depth_first().into_iter();
         Box::new(
             stacks
-                .map(move |stack| Run { stack, weight_ns: weights[stack as usize], samples: 1 })
+                .map(move |stack| Run { stack, state: State::UNKNOWN, weight_ns: weights[stack as usize], samples: 1 })
                 .filter(|run| run.weight_ns > 0),
         )
     }

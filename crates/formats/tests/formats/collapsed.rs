@@ -88,7 +88,7 @@ fn hard_names_survive_and_break_no_line() {
             assert_eq!((back.strings.get(function.name), back.strings.get(function.file)), (&*name, &*file), "{text}");
             assert_eq!(back.threads.len(), 1);
             assert_eq!(back.threads[0].name, name);
-            assert_eq!(back.weights(), Weights { cpu_ns: 10, wall_ns: 0, samples: 1 });
+            assert_eq!(back.weights(), Weights { cpu_ns: 10, wall_ns: 0, gil_ns: 0, samples: 1 });
         }
     }
 }

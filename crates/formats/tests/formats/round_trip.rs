@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use formats::{Format, WriteOptions, read, write};
-use profile::{Clock, NewThread, NodeId, Observation, Profile, Recording};
+use profile::{Clock, NewThread, NodeId, Observation, Profile, Recording, State, Thread};
 use proptest::prelude::*;
 
 use crate::sample;
@@ -11,8 +11,8 @@ use crate::sample;
 /// A frame: name, file, first line, native, line.
 type Frame = (String, String, u32, bool, u32);
 
-/// The sums of one thread by stack, cpu and wall.
-type Sums = BTreeMap<Vec<Frame>, (u64, u64)>;
+/// The sums of one thread by stack, on each clock.
+type Sums = BTreeMap<Vec<Frame>, [u64; 3]>;
 
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -28,12 +28,20 @@ fn any_weight() -> impl Strategy<Value = u64> {
     prop_oneof![2 => Just(0u64), 4 => 1..20_000_000u64, 1 => 0..1u64 << 50]
 }
 
+fn any_state() -> impl Strategy<Value = State> {
+    prop_oneof![Just(sample::ON_CPU), any::<u8>().prop_map(State::from_bits)]
+}
+
+fn any_clock() -> impl Strategy<Value = Clock> {
+    prop::sample::select(Clock::ALL.to_vec())
+}
+
 prop_compose! {
     fn any_profile()(
         functions in prop::collection::vec((any_text(), any_text(), 0..3u32, any::<bool>()), 1..6),
         names in prop::collection::vec(any_text(), 1..4),
         samples in prop::collection::vec(
-            (any::<usize>(), prop::collection::vec((any::<usize>(), 0..4u32), 0..5), any_weight(), any_weight(), any_weight()),
+            (any::<usize>(), prop::collection::vec((any::<usize>(), 0..4u32), 0..5), any_weight(), any_weight(), any_weight(), any_state()),
             0..60),
     ) -> Profile {
         let mut recording = Recording::without_limit(sample::info());
@@ -44,7 +52,7 @@ prop_compose! {
             recording.add_thread(NewThread { name, native_id, python_id: 9, is_main: native_id == 101, started_ns: 5 })
         }).collect();
         let mut now_ns = 5;
-        for (thread, frames, wall_ns, cpu_ns, skipped_ns) in samples {
+        for (thread, frames, wall_ns, cpu_ns, skipped_ns, state) in samples {
             let leaf = frames.into_iter().fold(NodeId::ROOT, |node, (function, line)| {
                 recording.child(node, functions[function % functions.len()], line)
             });
@@ -53,15 +61,15 @@ prop_compose! {
                 recording.skip_to(thread, now_ns + skipped_ns);
             }
             now_ns += wall_ns;
-            recording.record(thread, Observation { leaf, wall_ns, cpu_ns, state: sample::ON_CPU });
+            recording.record(thread, Observation { leaf, wall_ns, cpu_ns, state });
         }
         recording.end_thread(threads[0], 77);
         sample::finish(recording)
     }
 }
 
-/// What a format can say of a profile.
-fn sums(profile: &Profile, thread: usize, view: impl Fn(Frame) -> Frame, clocks: [bool; 2]) -> Sums {
+/// What a format that holds `clocks` can say of a profile.
+fn sums(profile: &Profile, thread: usize, view: impl Fn(Frame) -> Frame, clocks: &[Clock]) -> Sums {
     let mut sums = Sums::new();
     for sample in &profile.threads[thread].timeline {
         let frame = |(function, line)| {
@@ -70,10 +78,11 @@ fn sums(profile: &Profile, thread: usize, view: impl Fn(Frame) -> Frame, clocks:
             view((text(function.name), text(function.file), function.first_line, function.is_native, line))
         };
         let sum = sums.entry(profile.tree.frames(sample.leaf).map(frame).collect()).or_default();
-        sum.0 += if clocks[0] { sample.cpu_ns } else { 0 };
-        sum.1 += if clocks[1] { sample.wall_ns } else { 0 };
+        for (clock, sum) in Clock::ALL.into_iter().zip(sum) {
+            *sum += if clocks.contains(&clock) { sample.weight_ns(clock) } else { 0 };
+        }
     }
-    sums.retain(|_, sum| *sum != (0, 0));
+    sums.retain(|_, sum| *sum != [0; 3]);
     sums
 }
 
@@ -90,11 +99,16 @@ proptest! {
     fn speedscope(
         profile in any_profile(),
         lines in any::<bool>(),
-        clock in prop_oneof![Just(None), Just(Some(Clock::Cpu)), Just(Some(Clock::Wall))],
+        clock in prop::option::of(any_clock()),
     ) {
         let back = written_and_read(&profile, Format::Speedscope, &WriteOptions { clock, lines, ..WriteOptions::default() });
         let view = |(name, file, first_line, native, line): Frame| (name, file, first_line, native, if lines { line } else { 0 });
-        let clocks = [clock != Some(Clock::Wall), clock != Some(Clock::Cpu)];
+        // The wall clock and the states say what the GIL clock says.
+        let clocks = match clock {
+            None => Clock::ALL.to_vec(),
+            Some(Clock::Wall) => vec![Clock::Wall, Clock::Gil],
+            Some(clock) => vec![clock],
+        };
         prop_assert_eq!(&back.info, &profile.info);
         prop_assert_eq!(back.end, profile.end);
         prop_assert_eq!(back.counters, profile.counters);
@@ -105,8 +119,21 @@ proptest! {
                 (read.native_id, read.python_id, read.is_main, read.started_ns, read.ended_ns, read.folded_threads),
                 (original.native_id, original.python_id, original.is_main, original.started_ns, original.ended_ns, original.folded_threads)
             );
-            prop_assert_eq!(sums(&back, number, view, clocks), sums(&profile, number, view, clocks));
-            if clocks[1] && original.weights().wall_ns > 0 {
+            prop_assert_eq!(sums(&back, number, view, &clocks), sums(&profile, number, view, &clocks));
+            if clocks.len() > 1 {
+                let states = |thread: &Thread| {
+                    let mut states: Vec<_> = thread
+                        .timeline
+                        .iter()
+                        .filter(|sample| sample.wall_ns > 0)
+                        .map(|sample| sample.state)
+                        .collect();
+                    states.dedup();
+                    states
+                };
+                prop_assert_eq!(states(read), states(original));
+            }
+            if clocks.len() > 1 && original.weights().wall_ns > 0 {
                 prop_assert_eq!(read.timeline.end_ns(), original.timeline.end_ns(), "time is kept");
                 prop_assert_eq!(read.weights().samples, original.weights().samples, "every sample counts");
             }
@@ -114,16 +141,16 @@ proptest! {
     }
 
     #[test]
-    fn collapsed(profile in any_profile(), lines in any::<bool>(), clock in prop_oneof![Just(Clock::Cpu), Just(Clock::Wall)]) {
+    fn collapsed(profile in any_profile(), lines in any::<bool>(), clock in any_clock()) {
         let options = WriteOptions { clock: Some(clock), lines, thread_roots: true, ..WriteOptions::default() };
         let back = written_and_read(&profile, Format::Collapsed, &options);
         let view = |(name, file, _, _, line): Frame| (name, file, 0, false, if lines { line } else { 0 });
-        let clocks = [clock == Clock::Cpu, clock == Clock::Wall];
+        let clocks = [clock];
         prop_assert_eq!(back.counters, profile.counters);
         prop_assert_eq!(back.threads.len(), profile.threads.len());
         for (number, (read, original)) in back.threads.iter().zip(&profile.threads).enumerate() {
             prop_assert_eq!(&read.name, &original.name);
-            prop_assert_eq!(sums(&back, number, view, clocks), sums(&profile, number, view, clocks));
+            prop_assert_eq!(sums(&back, number, view, &clocks), sums(&profile, number, view, &clocks));
         }
     }
 
@@ -134,12 +161,12 @@ proptest! {
         let view = |(name, file, _, _, line): Frame| (name, file, 0, false, line);
         let mut expected = Sums::new();
         for thread in 0..profile.threads.len() {
-            for (stack, (_, wall_ns)) in sums(&profile, thread, view, [false, true]) {
-                expected.entry(stack).or_default().1 += wall_ns;
+            for (stack, sum) in sums(&profile, thread, view, &[Clock::Wall]) {
+                expected.entry(stack).or_default()[1] += sum[1];
             }
         }
         expected.remove(&Vec::new()); // only in the header
-        let got = if back.threads.is_empty() { Sums::new() } else { sums(&back, 0, view, [false, true]) };
+        let got = if back.threads.is_empty() { Sums::new() } else { sums(&back, 0, view, &[Clock::Wall]) };
         prop_assert_eq!(got, expected);
     }
 }

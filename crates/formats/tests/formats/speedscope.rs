@@ -76,7 +76,7 @@ fn a_gap_is_an_empty_stack_on_the_wall_and_in_no_sum() {
     assert_eq!(file["spprof"]["without_python_wall_ns"], 6);
 
     let back = read(file.to_string().as_bytes(), None).expect("it is valid");
-    assert_eq!(back.weights(), Weights { cpu_ns: 10, wall_ns: 14, samples: 4 });
+    assert_eq!(back.weights(), Weights { cpu_ns: 10, wall_ns: 14, gil_ns: 14, samples: 4 });
     let times: Vec<_> = back.threads[0].timeline.iter().map(|sample| sample.timestamp_ns - 1_000_000_000).collect();
     assert_eq!(times, [3, 5, 109, 114]);
 }
@@ -118,6 +118,11 @@ fn main_comes_first_then_the_busiest() {
         "idle · wall",
         "worker (44) · wall",
         "worker (43) · wall",
+        "All threads · GIL",
+        "MainThread · GIL",
+        "idle · GIL",
+        "worker (44) · GIL",
+        "worker (43) · GIL",
     ];
     assert_eq!(profile_names(&file), expected);
 }
@@ -297,7 +302,7 @@ fn a_file_of_ours_that_was_changed_is_refused() {
     let text = written(&profile(), &WriteOptions::default());
     let mut file: Value = serde_json::from_str(&text).expect("it is JSON");
     file["profiles"].as_array_mut().expect("a list").pop();
-    assert!(error(&file.to_string()).contains("describes 9 profiles, but there are 8"));
+    assert!(error(&file.to_string()).contains("describes 14 profiles, but there are 13"));
     let mut file: Value = serde_json::from_str(&text).expect("it is JSON");
     file["spprof"]["views"][1]["thread"] = 77.into();
     assert!(error(&file.to_string()).contains("profile 1 is of thread 77, but it lists 4 threads"));
