@@ -21,7 +21,7 @@ type Program = Vec<(String, f64)>;
 fn program(intervals: f64) -> Program {
     // From 25 % down to a few thousandths.
     let sizes = [25.0, 20.0, 15.0, 12.0, 8.0, 6.0, 5.0, 4.0, 2.0, 1.0, 0.7, 0.5, 0.4, 0.2, 0.1, 0.1];
-    let name = |number: usize| format!("main {}f{number}", if number % 2 == 0 { "outer " } else { "" });
+    let name = |number: usize| format!("main {}f{number}", if number.is_multiple_of(2) { "outer " } else { "" });
     sizes.iter().enumerate().map(|(number, size)| (name(number), size / 100.0 * intervals)).collect()
 }
 
