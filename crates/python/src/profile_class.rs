@@ -147,6 +147,12 @@ impl Profile {
         }
     }
 
+    /// Samples that carry CPU time, a second of it: the rate that threads on CPU were sampled at. 0 if there are none.
+    #[getter]
+    fn cpu_rate_hz(&self) -> f64 {
+        self.inner().samples_per_cpu_second()
+    }
+
     /// The threads that were seen, in the order of first sight.
     #[getter]
     fn threads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

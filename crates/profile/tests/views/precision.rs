@@ -94,3 +94,14 @@ fn lines_have_their_errors_too() {
     let errors = profile.line_totals(Clock::Cpu)[1].errors;
     assert!((errors.own - 0.05).abs() < 1e-12);
 }
+
+#[test]
+fn the_rate_on_cpu_does_not_count_waits() {
+    let mut builder = Builder::new();
+    let main = builder.thread("MainThread", 1);
+    builder.record_samples(main, "f", 30);
+    builder.record(main, "f", 2_000_000, 0, BLOCKED);
+    // 31 samples would be, with the wait; 30 in 300 ns are 100 million a second.
+    assert_eq!(builder.finish().samples_per_cpu_second(), 1e8);
+    assert_eq!(Builder::new().finish().samples_per_cpu_second(), 0.0);
+}
