@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Where no terminal says how wide it is.
 _DEFAULT_WIDTH = 100
 # Below this nothing readable fits; longer lines than the terminal's are the lesser evil.
-_MIN_WIDTH = 40
+_MIN_WIDTH = 48
 
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -63,8 +63,10 @@ class Style:
         return self.ellipsis + text
 
 
-def style_of(stream: TextIO) -> Style:
+def style_of(stream: TextIO | None) -> Style:
     """The style that suits a stream: colours on a terminal unless NO_COLOR is set, the terminal's width or that of COLUMNS."""
+    if stream is None:  # it was closed before Python began
+        return Style(_DEFAULT_WIDTH)
     try:
         is_terminal = stream.isatty()
     except ValueError:  # it is closed

@@ -114,16 +114,13 @@ def _lines(
         f"{before.sample_count} and {after.sample_count} samples"
     ]
     if options.per_unit:
-        lines.append(f"Per unit of work: times after are divided by {difference.scale:.4g}.")
+        lines.append(f"times after are divided by {difference.scale:.4g}: per unit of work")
     else:
-        lines.append(
-            f"Most functions agree on a factor of {difference.scale:.3f}, so that is taken as no change: "
-            "times after are divided by it."
-        )
+        lines.append(f"times after are divided by {difference.scale:.3f}: so most functions stand still")
     changes = difference.changes
     others = difference.functions[len(changes) :][:_UNCERTAIN_ROWS]
     if changes:
-        heading = f"Changed by more than {100 * options.at_least:g} %, with a chance of 1 % that any of it is noise:"
+        heading = f"Changed by more than {100 * options.at_least:g} %, each and all with 99 % confidence:"
         lines += ["", *_table(heading, changes, difference, style)]
     else:
         lines += ["", f"No function changed by more than {100 * options.at_least:g} %, as far as the samples can tell."]
@@ -134,15 +131,15 @@ def _lines(
 
 def _table(heading: str, rows: list[FunctionDifference], difference: ProfileDifference, style: Style) -> list[str]:
     lines = [style.paint(style.fit(heading, style.width), "bold")]
-    columns = f"{'before':>8} {'after':>8} {'change of own time':>24} {'of total':>9}  function"
+    pm = style.plus_minus
+    columns = f"{'before':>8} {'after':>8}   change {pm + '95 %':<7} {'sure':>6} {'in total':>8}  function"
     lines.append(style.paint(columns, "dim"))
     for row in rows:
         after_ns = row.self_after_ns / difference.scale
-        interval = _interval(row)
         total = _percent(row.total_after_ns / difference.scale / row.total_before_ns) if row.total_before_ns else "new"
         start = (
             f"{_report.seconds(row.self_before_ns):>8} {_report.seconds(after_ns):>8} "
-            f"{_change(row):>8} {interval:>15} {total:>9}  "
+            f"{_change(row):>8} {_error(row, pm):<7} {_sure(row):>6} {total:>8}  "
         )
         where = _report.named(row.function_name, _report.place(row.filename, row.lineno), len(start), row.origin, style)
         lines.append((style.paint(start, "red" if row.ratio > 1 else "cyan") if row.is_certain else start) + where)
@@ -155,11 +152,15 @@ def _change(row: FunctionDifference) -> str:
     return _percent(row.ratio) if row.self_after_ns else "gone"
 
 
-def _interval(row: FunctionDifference) -> str:
-    """Where the true change is in 95 of 100 cases."""
+def _error(row: FunctionDifference, plus_minus: str) -> str:
+    """How far off the change may be to either side in 95 of 100 cases."""
     if not row.self_before_ns or not row.self_after_ns:
         return ""
-    return f"({100 * (row.ratio_low - 1):+.1f} {100 * (row.ratio_high - 1):+.1f})"
+    return f"{plus_minus}{50 * (row.ratio_high - row.ratio_low):.1f}"
+
+
+def _sure(row: FunctionDifference) -> str:
+    return f"{100 * row.confidence:.1f}%" if row.confidence < 0.999 else ">99.9%"
 
 
 def _percent(ratio: float) -> str:

@@ -73,9 +73,7 @@ def act(options: argparse.Namespace) -> NoReturn:
     _check_interpreter_options()
     environment = dict(os.environ)
     if words[0].startswith("-") or os.path.exists(words[0]):
-        environment["SPPROF_RUN"] = _session_of_run.request(
-            interval_ms, options.format, output, quiet=options.quiet
-        )
+        environment["SPPROF_RUN"] = _session_of_run.request(interval_ms, options.format, output, quiet=options.quiet)
         others = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{_LAUNCH_DIRECTORY}{os.pathsep}{others}" if others else _LAUNCH_DIRECTORY
     # Else there is nothing to profile, and `python` says so in its own words.
