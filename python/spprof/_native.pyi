@@ -181,6 +181,7 @@ class ProfileDifference:
     after_ns: int
     functions: list[FunctionDifference]
     changes: list[FunctionDifference]
+    def save(self, path: str | PathLike[str]) -> None: ...
 
 @final
 class ProfilerStats:

@@ -112,6 +112,15 @@ def test_per_unit(folder):
     assert "4 functions grew by more than 5 %: f (+100.0 %)" in done.stdout
 
 
+def test_the_page(folder):
+    done = run("diff", "before.collapsed", "after.collapsed", "-o", "diff.html", cwd=folder)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", DIFFERENCES)
+    page = (folder / "diff.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "<p>3 of 5 functions changed for certain.</p>" in page
+    assert "<title>main (/srv/app.py)\n" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -122,6 +131,8 @@ def test_per_unit(folder):
         (["diff", "before.collapsed", "after.collapsed", "--per-unit", "nan", "1"], "'nan' is not a number above 0"),
         (["diff", "before.collapsed", "after.collapsed", "--fail-over", "x%"], "'x%' is not a percentage"),
         (["diff", "before.collapsed", "after.collapsed", "--at-least", "-1"], "'-1' is not a percentage"),
+        (["diff", "before.collapsed", "after.collapsed", "-o", "x.svg"], "a name that ends in .html: not x.svg"),
+        (["diff", "before.collapsed", "after.collapsed", "-o", "absent/x.html"], "absent/x.html cannot be written"),
         (["merge", "before.collapsed"], "-o"),
         (["merge", "before.collapsed", "absent", "-o", "c.json"], "absent cannot be read"),
         (["merge", "before.collapsed", "-o", "absent/c.json"], "absent/c.json cannot be written"),

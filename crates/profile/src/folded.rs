@@ -51,7 +51,11 @@ impl Profile {
     /// A function that calls itself is one call, however often it does.
     #[must_use]
     pub fn folded_calls(&self, clock: Clock, options: &FoldOptions) -> Vec<FoldedCall> {
-        let (tree, own) = self.tree_by_function(options.lines);
+        let (tree, folded_node) = self.tree_by_function(options.lines);
+        let mut own = vec![Weights::default(); tree.len()];
+        for (node, weights) in folded_node.into_iter().zip(self.weights_by_leaf()) {
+            own[node.index()] += weights;
+        }
         let total = totals(&tree, &own);
         let whole_ns = total[NodeId::ROOT.index()].on(clock);
         let least_ns = ((whole_ns as f64 * options.min_share).ceil() as u64).max(1);
@@ -103,8 +107,8 @@ impl Profile {
         calls
     }
 
-    /// The call tree by function, or by function and line, with what each node has of its own.
-    fn tree_by_function(&self, lines: bool) -> (CallTree, Vec<Weights>) {
+    /// The call tree by function, or by function and line, and the node of it that each node of this one's is in.
+    pub(crate) fn tree_by_function(&self, lines: bool) -> (CallTree, Vec<NodeId>) {
         let mut tree = CallTree::new(usize::MAX);
         let mut folded_node = vec![NodeId::ROOT; self.tree.len()];
         for node in self.tree.ids().skip(1) {
@@ -114,10 +118,6 @@ impl Profile {
             let calls_itself = parent != NodeId::ROOT && tree.function(parent) == function && tree.line(parent) == line;
             folded_node[node.index()] = if calls_itself { parent } else { tree.child(parent, function, line) };
         }
-        let mut own = vec![Weights::default(); tree.len()];
-        for (node, weights) in folded_node.into_iter().zip(self.weights_by_leaf()) {
-            own[node.index()] += weights;
-        }
-        (tree, own)
+        (tree, folded_node)
     }
 }

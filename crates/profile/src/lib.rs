@@ -42,6 +42,7 @@ mod strings;
 mod thread;
 mod timeline;
 mod tree;
+mod two_trees;
 
 pub use analysis::{Clock, FunctionTotal, StackTotal, Weights};
 pub use breakdown::{Activity, ActivityTotal, Whereabouts};
@@ -60,3 +61,4 @@ pub use strings::{StringId, StringTable};
 pub use thread::{ENDED_THREADS_NAME, Thread, ThreadIndex};
 pub use timeline::{Sample, Samples, Timeline};
 pub use tree::{CallTree, Frames, NodeId};
+pub use two_trees::{BothTrees, CallInBoth};

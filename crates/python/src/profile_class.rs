@@ -293,9 +293,8 @@ impl Profile {
         at_least: f64,
         min_share: f64,
     ) -> PyResult<ProfileDifference> {
-        let other = Arc::clone(&other.recorded);
         let options = DifferenceOptions { units, at_least, min_share, ..DifferenceOptions::new(self::clock(clock)?) };
-        views::difference(py, self.inner(), &other.profile, &options)
+        views::difference(py, &self.recorded, &other.recorded, &options)
     }
 
     /// The profile as speedscope's JSON document; with `lines`, a frame for each line of a function.
@@ -353,7 +352,7 @@ impl Profile {
 }
 
 /// The OSError that Python itself would raise, file name and all.
-fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
+pub(crate) fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
     match error.raw_os_error() {
         // The three-argument form picks the subclass, PermissionError for instance, and fills in `filename`.
         Some(code) => PyOSError::new_err((code, strerror(code), path.to_owned())),

@@ -1,11 +1,17 @@
 //! What a profile is asked for beyond its samples: parts of it, lines, calls, activities, differences.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use profile::{
     Clock, Difference, DifferenceOptions, Filter, FoldOptions, FunctionId, FunctionSet, Profile, ShareErrors, Weights,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::profile_class::os_error;
+use crate::samples::Recorded;
+use crate::save;
 use crate::values::Frame;
 
 /// What one line of a function adds up to over all threads, on one clock.
@@ -149,18 +155,26 @@ impl FunctionDifference {
 }
 
 /// What differs between two profiles.
-#[pyclass(frozen, get_all, module = "spprof")]
+#[pyclass(frozen, module = "spprof")]
 pub(crate) struct ProfileDifference {
     /// The clock that was compared.
+    #[pyo3(get)]
     clock: String,
     /// What the second profile's times are to be divided by to be compared with the first's.
+    #[pyo3(get)]
     scale: f64,
     /// Own time of all functions in the first, ns.
+    #[pyo3(get)]
     before_ns: u64,
     /// The same in the second, ns.
+    #[pyo3(get)]
     after_ns: u64,
     /// All functions that were compared: those that changed for certain, then by how much time they differ.
+    #[pyo3(get)]
     functions: Vec<Py<FunctionDifference>>,
+    before: Arc<Recorded>,
+    after: Arc<Recorded>,
+    found: Difference,
 }
 
 #[pymethods]
@@ -170,6 +184,23 @@ impl ProfileDifference {
     fn changes(&self, py: Python<'_>) -> Vec<Py<FunctionDifference>> {
         let certain = self.functions.iter().take_while(|function| function.get().is_certain);
         certain.map(|function| function.clone_ref(py)).collect()
+    }
+
+    /// Writes an HTML page with the functions and a flame graph of both profiles, red where more time went and blue where less.
+    /// ValueError for a name that does not end in .html; a file that is there is left alone if writing fails with OSError.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        if !matches!(ending.as_deref(), Some("html" | "htm")) {
+            let message = format!(
+                "a difference can only be written as HTML, to a name that ends in .html: not {}",
+                path.display()
+            );
+            return Err(PyValueError::new_err(message));
+        }
+        let (before, after) = (&self.before.profile, &self.after.profile);
+        let written =
+            py.detach(|| save::write_to(&path, |file| formats::write_difference(before, after, &self.found, file)));
+        written.map_err(|error| os_error(&error, &path))
     }
 
     fn __repr__(&self) -> String {
@@ -259,10 +290,11 @@ pub(crate) fn activities(profile: &Profile) -> Vec<ActivityTotals> {
 
 pub(crate) fn difference(
     py: Python<'_>,
-    before: &Profile,
-    after: &Profile,
+    before: &Arc<Recorded>,
+    after: &Arc<Recorded>,
     options: &DifferenceOptions,
 ) -> PyResult<ProfileDifference> {
+    let (before, after) = (Arc::clone(before), Arc::clone(after));
     if let Some((before, after)) = options.units {
         let is_number_of_work = |units: f64| units.is_finite() && units > 0.0;
         if !is_number_of_work(before) || !is_number_of_work(after) {
@@ -274,9 +306,9 @@ pub(crate) fn difference(
             return Err(PyValueError::new_err(format!("{name} must be a share from 0 on, not {share}")));
         }
     }
-    let Difference { clock, scale, before_ns, after_ns, functions } = py.detach(|| before.difference(after, options));
-    let functions = functions.iter().map(|function| {
-        let (origin, name, file, line) = before.describe_difference(after, function);
+    let found = py.detach(|| before.profile.difference(&after.profile, options));
+    let functions = found.functions.iter().map(|function| {
+        let (origin, name, file, line) = before.profile.describe_difference(&after.profile, function);
         let value = FunctionDifference {
             function_name: name.to_owned(),
             filename: file.to_owned(),
@@ -295,7 +327,16 @@ pub(crate) fn difference(
         Py::new(py, value)
     });
     let functions = functions.collect::<PyResult<Vec<_>>>()?;
-    Ok(ProfileDifference { clock: clock.label().to_ascii_lowercase(), scale, before_ns, after_ns, functions })
+    Ok(ProfileDifference {
+        clock: found.clock.label().to_ascii_lowercase(),
+        scale: found.scale,
+        before_ns: found.before_ns,
+        after_ns: found.after_ns,
+        functions,
+        before,
+        after,
+        found,
+    })
 }
 
 /// The filter that the arguments of `Profile.filter` mean.

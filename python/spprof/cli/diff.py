@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
     parser.add_argument("before", metavar="A", help="the profile to compare with")
     parser.add_argument("after", metavar="B", help="the profile that may differ")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE.html", help="also write a page with a flame graph in two colours"
+    )
     parser.add_argument("--clock", choices=_native.CLOCKS, help="time to compare (default: cpu if both have any)")
     parser.add_argument(
         "--per-unit",
@@ -91,6 +94,8 @@ def act(options: argparse.Namespace) -> int:
         return before.diff(after, clock=clock, units=units, at_least=at_least, min_share=options.min_share)
 
     difference = compare(options.at_least)
+    if options.output is not None:
+        _write(difference, options.output)
     style = _terminal.style_of(sys.stdout)
     print("\n".join(_lines(difference, before, after, options, style)))
     if options.fail_over is None:
@@ -103,6 +108,15 @@ def act(options: argparse.Namespace) -> int:
     names = ", ".join(f"{_terminal.printable(row.function_name)} ({_change(row)})" for row in grown)
     print(f"Failed: {_report.counted(len(grown), 'function')} grew by more than {over}: {names}")
     return _GREW_OVER
+
+
+def _write(difference: ProfileDifference, path: str) -> None:
+    try:
+        difference.save(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _lines(
