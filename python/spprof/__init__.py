@@ -25,7 +25,21 @@ except ImportError as _error:
 _native.check_interpreter()
 
 from ._decorator import profile  # noqa: E402
-from ._native import Frame, FunctionTotals, Profile, ProfilerStats, Sample, StackTotals, Thread, __version__  # noqa: E402
+from ._native import (  # noqa: E402
+    ActivityTotals,
+    Call,
+    Frame,
+    FunctionDifference,
+    FunctionTotals,
+    LineTotals,
+    Profile,
+    ProfileDifference,
+    ProfilerStats,
+    Sample,
+    StackTotals,
+    Thread,
+    __version__,
+)
 from ._profiler import Profiler  # noqa: E402
 from ._session import (  # noqa: E402
     is_active,
@@ -40,9 +54,14 @@ from ._session import (  # noqa: E402
 )
 
 __all__ = [
+    "ActivityTotals",
+    "Call",
     "Frame",
+    "FunctionDifference",
     "FunctionTotals",
+    "LineTotals",
     "Profile",
+    "ProfileDifference",
     "Profiler",
     "ProfilerStats",
     "Sample",

@@ -1,13 +1,20 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from os import PathLike
+from re import Pattern
 from types import CodeType
 from typing import Any, final, overload
 
 __all__ = [
+    "CLOCKS",
+    "ActivityTotals",
+    "Call",
     "Frame",
+    "FunctionDifference",
     "FunctionTotals",
+    "LineTotals",
     "Profile",
+    "ProfileDifference",
     "ProfilerStats",
     "Sample",
     "SampleIterator",
@@ -33,6 +40,7 @@ __all__ = [
     "unregister_thread",
     "walk_current_thread",
 ]
+CLOCKS: tuple[str, ...]
 __version__: str
 
 @final
@@ -87,6 +95,9 @@ class FunctionTotals:
     function_name: str
     filename: str
     lineno: int
+    origin: str
+    self_error: float | None
+    total_error: float | None
     self_samples: int
     total_samples: int
     self_cpu_ns: int
@@ -102,6 +113,75 @@ class StackTotals:
     samples: int
     cpu_ns: int
     wall_ns: int
+
+@final
+class LineTotals:
+    function_name: str
+    filename: str
+    lineno: int
+    origin: str
+    self_samples: int
+    total_samples: int
+    self_ns: int
+    total_ns: int
+    self_error: float | None
+    total_error: float | None
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class Call:
+    level: int
+    has_siblings: bool
+    is_last: bool
+    function_name: str
+    filename: str
+    lineno: int
+    origin: str
+    self_ns: int
+    total_ns: int
+    folded_calls: int
+    folded_ns: int
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class ActivityTotals:
+    activity: str
+    time_ns: int
+    place: Frame | None
+    own_place: Frame | None
+    place_ns: int
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class FunctionDifference:
+    function_name: str
+    filename: str
+    lineno: int
+    origin: str
+    self_before_ns: int
+    self_after_ns: int
+    total_before_ns: int
+    total_after_ns: int
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    confidence: float
+    is_certain: bool
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+
+@final
+class ProfileDifference:
+    clock: str
+    scale: float
+    before_ns: int
+    after_ns: int
+    functions: list[FunctionDifference]
+    changes: list[FunctionDifference]
+    def save(self, path: str | PathLike[str]) -> None: ...
 
 @final
 class ProfilerStats:
@@ -134,10 +214,35 @@ class Profile:
     platform: str
     total_duration_ms: float
     effective_rate_hz: float
+    cpu_rate_hz: float
     threads: tuple[Thread, ...]
     counters: dict[str, int]
     def aggregate(self) -> list[StackTotals]: ...
     def top(self, limit: int | None = 10, *, clock: str = "cpu", sort: str = "self") -> list[FunctionTotals]: ...
+    def time_ns(self, clock: str = "cpu") -> int: ...
+    def lines(self, limit: int | None = 10, *, clock: str = "cpu") -> list[LineTotals]: ...
+    def calls(
+        self, *, clock: str = "cpu", min_share: float = 0.01, limit: int | None = None, lines: bool = False
+    ) -> list[Call]: ...
+    def activities(self) -> list[ActivityTotals]: ...
+    def filter(
+        self,
+        *,
+        thread: str | int | None = None,
+        focus: str | Pattern[str] | None = None,
+        ignore: str | Pattern[str] | None = None,
+        trim: bool = False,
+    ) -> Profile: ...
+    def merge(self, *others: Profile) -> Profile: ...
+    def diff(
+        self,
+        other: Profile,
+        *,
+        clock: str = "cpu",
+        units: tuple[float, float] | None = None,
+        at_least: float = 0.03,
+        min_share: float = 0.005,
+    ) -> ProfileDifference: ...
     def to_speedscope(self, *, lines: bool = False) -> dict[str, Any]: ...
     def to_collapsed(self, *, clock: str | None = None, lines: bool = False, threads: bool = False) -> str: ...
     def save(

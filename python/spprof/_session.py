@@ -173,23 +173,23 @@ def unregister_thread() -> bool:
     return _native.unregister_thread()
 
 
-def _stop_at_exit() -> bool:
-    """Writes the file that was asked for; whether it did.
+def _stop_at_exit() -> Profile | None:
+    """Writes the file that was asked for; what it wrote, None if it did not.
 
     Nothing is raised: the program is over and has its own exit status.
     """
     if not _native.is_active():
-        return False
+        return None
     path = _state.output_path
     try:
-        stop()
+        profile = stop()
     except OSError as error:
         _output.complain(str(path), error)
-        return False
+        return None
     except RuntimeError:
         # Somebody else stopped it just now.
-        return False
-    return path is not None
+        return None
+    return None if path is None else profile
 
 
 def _forget_parent() -> None:

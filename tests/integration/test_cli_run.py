@@ -143,7 +143,6 @@ CASES = [
 ]
 
 STANDARD_INPUT = b"import sys\nprint('stdin', sys.argv, __name__)\nprint(input())\nhello\n1/0\n"
-OUR_MESSAGE = b"spprof: the profile is in "
 
 
 @pytest.fixture(scope="module")
@@ -163,18 +162,17 @@ def outcome(arguments, folder):
     done = subprocess.run(
         [sys.executable, *arguments], input=STANDARD_INPUT, capture_output=True, cwd=folder, check=False
     )
-    errors = [line for line in done.stderr.splitlines(keepends=True) if not line.startswith(OUR_MESSAGE)]
 
     def without_addresses(text):
         return re.sub(rb"0x[0-9a-f]+", b"0x", text).decode()
 
-    return done.returncode, without_addresses(done.stdout), without_addresses(b"".join(errors))
+    return done.returncode, without_addresses(done.stdout), without_addresses(done.stderr)
 
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_nothing_differs_but_the_profile(case, programs, tmp_path):
     profile = tmp_path / "profile.speedscope.json"
-    assert outcome(["-m", "spprof", "run", "-o", str(profile), *case], programs) == outcome(case, programs)
+    assert outcome(["-m", "spprof", "run", "-q", "-o", str(profile), *case], programs) == outcome(case, programs)
     assert profile.exists() == (case != ["absent.py"])
 
 
@@ -226,6 +224,49 @@ def test_the_default_file_is_named_after_the_program(tmp_path):
     assert [path.name for path in tmp_path.glob("spprof-busy-*.collapsed")] != []
 
 
+TWO_OUTPUTS = """
+import atexit, sys
+print("out")
+atexit.register(print, "last words")
+"""
+
+
+def test_a_summary_comes_last(tmp_path):
+    (tmp_path / "busy.py").write_text(BUSY + TWO_OUTPUTS)
+    # Both into one pipe: what the program holds back in its buffer comes first even so.
+    command = [sys.executable, "-m", "spprof", "run", "-o", "a.json", "busy.py"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["out", "last words", ""]
+    version = ".".join(map(str, sys.version_info[:3]))
+    assert re.fullmatch(rf"\d+(\.\d+)? m?s, 1 thread, Python {re.escape(version)}\S*", lines[3])
+    assert lines[4].startswith("  computing ")
+    (own,) = [line.split() for line in lines if line.startswith("own code ")]
+    assert own[-2:] == ["busy", "busy.py:3"]
+    assert any(re.match(r"\d+ samples; asked 100 Hz", line) for line in lines)
+    assert lines[-1].startswith(f"spprof: the profile is in {tmp_path / 'a.json'};")
+
+
+def test_quiet_is_quiet(tmp_path):
+    for option in ("-q", "--quiet"):
+        done = run("run", option, "-o", "a.json", "-c", "print(1)", cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+        assert spprof.Profile.load(tmp_path / "a.json").interval_ms == 10
+
+
+@pytest.mark.parametrize("closing", ["sys.stderr.close()", "os.close(2)", "sys.stderr = None", "sys.stdout = None"])
+def test_a_program_that_closes_its_outputs_ends_as_it_would(tmp_path, closing):
+    program = f"import os, sys; {closing}; sys.exit(3)"
+    plain = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    done = run("run", "-o", "a.json", "-c", program, cwd=tmp_path)
+    assert (done.returncode, done.stdout.encode()) == (plain.returncode, plain.stdout)
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "a.json").exists()
+
+
 def test_a_rate_is_an_interval(tmp_path):
     assert run("run", "--rate", "500", "-o", "a.json", "-c", "pass", cwd=tmp_path).returncode == 0
     assert json.loads((tmp_path / "a.json").read_text())["spprof"]["interval_ns"] == 2_000_000
@@ -242,11 +283,13 @@ def test_a_signal_that_ends_the_program(tmp_path, signal_number, saved):
     process.send_signal(signal_number)
     try:
         # A watchdog: a program that does not end of the signal never would.
-        process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == -signal_number
     assert (tmp_path / "out.json").exists() == saved
+    # Ctrl-C is an exception, and the program ends as of any other.
+    assert ("spprof: the profile is in" in errors) == (signal_number == signal.SIGINT)
     if saved:
         (thread,) = spprof.Profile.load(tmp_path / "out.json").threads
         assert (thread.name, thread.is_main) == ("MainThread", True)
@@ -299,8 +342,10 @@ def test_report_convert_and_doctor(tmp_path):
     run("run", "--interval", "1", "-o", "a.json", "busy.py", cwd=tmp_path)
     report = run("report", "a.json", cwd=tmp_path)
     assert (report.returncode, report.stderr) == (0, "")
-    rows = [line.split() for line in report.stdout.splitlines() if "busy.py" in line]
-    assert rows[0][6:8] == [str(spprof.Profile.load(tmp_path / "a.json").top()[0].self_samples), "busy"]
+    (row,) = [line.split() for line in report.stdout.splitlines() if line.startswith("own code ")]
+    top = spprof.Profile.load(tmp_path / "a.json")
+    assert row[2] == f"{100 * top.top()[0].self_cpu_ns / top.time_ns('cpu'):.1f}"
+    assert row[7:] == ["busy", "busy.py:3"]
 
     converted = run("convert", "a.json", "-o", "a.collapsed", cwd=tmp_path)
     assert (converted.returncode, converted.stdout, converted.stderr) == (0, "", "")
@@ -367,6 +412,7 @@ def test_a_name_that_standard_output_cannot_show_is_escaped(tmp_path):
         check=True,
     )
     assert done.stdout.splitlines()[-1].endswith("  \\xe9")
+    assert done.stdout.isascii()
 
 
 @pytest.mark.parametrize("limit", ["-1", "x"])

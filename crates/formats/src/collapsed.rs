@@ -282,7 +282,10 @@ impl Reader {
             Clock::Gil => (0, weight_ns, Gil::Holds),
         };
         let state = State::new(Running::Unknown, gil);
-        self.recording.record(thread, Observation { leaf, wall_ns, cpu_ns, state });
+        // The format keeps no number of samples; at the rate that was asked for it was this many.
+        let interval_ns = self.header.as_ref().map_or(0, Header::interval_ns);
+        let count = weight_ns.checked_div(interval_ns).unwrap_or(1).max(1);
+        self.recording.record_several(thread, Observation { leaf, wall_ns, cpu_ns, state }, count);
     }
 
     fn finish(self) -> Profile {

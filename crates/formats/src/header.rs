@@ -134,6 +134,10 @@ impl Header {
         }
     }
 
+    pub(crate) fn interval_ns(&self) -> u64 {
+        self.interval_ns
+    }
+
     pub(crate) fn info(&self) -> RecordingInfo {
         RecordingInfo {
             start: Moment { unix_ns: self.start_unix_ns, monotonic_ns: self.start_monotonic_ns },

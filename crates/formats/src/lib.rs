@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod collapsed;
+mod difference_html;
 mod error;
 mod header;
 mod labels;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 use profile::{Clock, Profile};
 
+pub use difference_html::write_difference;
 pub use error::ReadError;
 
 /// A file format.

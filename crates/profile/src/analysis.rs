@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use crate::by_function::by_key;
 use crate::function::FunctionId;
 use crate::info::Profile;
 use crate::state::Gil;
@@ -174,32 +175,12 @@ impl Profile {
     #[must_use]
     pub fn function_totals(&self, clock: Clock) -> Vec<FunctionTotal> {
         let own = self.weights_by_leaf();
-        // A parent comes before its children, so going backwards every node is complete when it is added to its parent.
-        let mut total = own.clone();
-        for node in self.tree.ids().skip(1).rev() {
-            let weights = total[node.index()];
-            total[self.tree.parent(node).index()] += weights;
-        }
-        let mut functions: Vec<FunctionTotal> = (0..self.functions.len() as u32)
-            .map(|id| FunctionTotal { function: FunctionId(id), own: Weights::default(), total: Weights::default() })
+        let sums = by_key(&self.tree, &own, self.functions.len(), |node| self.tree.function(node).index());
+        let mut functions: Vec<FunctionTotal> = sums
+            .into_iter()
+            .zip(0..)
+            .map(|(sum, id)| FunctionTotal { function: FunctionId(id), own: sum.own, total: sum.total })
             .collect();
-        // Depth first, with the number of times each function is on the way down: only its outermost frame counts.
-        let mut on_stack = vec![0u32; self.functions.len()];
-        let mut way_down: Vec<NodeId> = Vec::new();
-        for node in self.tree.depth_first().into_iter().skip(1) {
-            let parent = self.tree.parent(node);
-            while way_down.last().is_some_and(|&last| last != parent) {
-                let left = way_down.pop().expect("it has a last");
-                on_stack[self.tree.function(left).index()] -= 1;
-            }
-            way_down.push(node);
-            let function = self.tree.function(node).index();
-            functions[function].own += own[node.index()];
-            if on_stack[function] == 0 {
-                functions[function].total += total[node.index()];
-            }
-            on_stack[function] += 1;
-        }
         functions.retain(|function| function.total != Weights::default());
         functions.sort_by_key(|function| {
             std::cmp::Reverse((function.own.on(clock), function.total.on(clock), std::cmp::Reverse(function.function)))

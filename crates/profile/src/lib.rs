@@ -19,26 +19,46 @@
 #![forbid(unsafe_code)]
 
 mod analysis;
+mod breakdown;
 mod budget;
+mod by_function;
 mod chronology;
 mod coarsen;
 mod column;
+mod difference;
+mod filter;
+mod folded;
 mod function;
 mod info;
+mod lines;
+mod merge;
+mod origin;
+mod precision;
 mod recording;
+mod scale;
 mod state;
+mod statistics;
 mod strings;
 mod thread;
 mod timeline;
 mod tree;
+mod two_trees;
 
 pub use analysis::{Clock, FunctionTotal, StackTotal, Weights};
+pub use breakdown::{Activity, ActivityTotal, Whereabouts};
 pub use chronology::Chronology;
+pub use difference::{Difference, DifferenceOptions, FunctionDifference};
+pub use filter::{Filter, FunctionSet};
+pub use folded::{FoldOptions, FoldedCall};
 pub use function::{Function, FunctionId, FunctionTable};
 pub use info::{Counters, Moment, Profile, RecordingInfo};
+pub use lines::LineTotal;
+pub use origin::Origin;
+pub use precision::ShareErrors;
 pub use recording::{NewThread, Observation, Recording, ThreadId};
 pub use state::{Gil, Running, State};
 pub use strings::{StringId, StringTable};
 pub use thread::{ENDED_THREADS_NAME, Thread, ThreadIndex};
 pub use timeline::{Sample, Samples, Timeline};
 pub use tree::{CallTree, Frames, NodeId};
+pub use two_trees::{BothTrees, CallInBoth};

@@ -7,6 +7,7 @@ mod profile_class;
 mod samples;
 mod save;
 mod values;
+mod views;
 
 /// The native half of spprof; `spprof` is the public package.
 #[pyo3::pymodule(gil_used = false)]
@@ -26,11 +27,15 @@ mod _native {
     use crate::samples::{SampleIterator, Samples};
     #[pymodule_export]
     use crate::values::{Frame, FunctionTotals, ProfilerStats, Sample, StackTotals, Thread};
+    #[pymodule_export]
+    use crate::views::{ActivityTotals, Call, FunctionDifference, LineTotals, ProfileDifference};
 
     use pyo3::prelude::*;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let clocks = profile::Clock::ALL.map(|clock| clock.label().to_ascii_lowercase());
+        module.add("CLOCKS", pyo3::types::PyTuple::new(module.py(), clocks)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

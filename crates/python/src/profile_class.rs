@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use formats::{Format, WriteOptions};
-use profile::{Clock, FunctionTotal};
+use profile::{Clock, DifferenceOptions, FoldOptions, FunctionTotal, ShareErrors};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::samples::{Recorded, Samples};
 use crate::save;
 use crate::values::{FunctionTotals, StackTotals, Thread};
+use crate::views::{self, ActivityTotals, Call, LineTotals, ProfileDifference};
 
 /// What was recorded.
 #[pyclass(frozen, module = "spprof")]
@@ -40,13 +41,17 @@ impl Profile {
         Ok(String::from_utf8(text)?)
     }
 
-    fn function_totals(&self, total: &FunctionTotal) -> FunctionTotals {
+    fn function_totals(&self, total: &FunctionTotal, errors: ShareErrors) -> FunctionTotals {
         let profile = self.inner();
+        let (self_error, total_error) = views::known_errors(profile, errors);
         let function = profile.functions.get(total.function);
         FunctionTotals {
             function_name: profile.strings.get(function.name).to_owned(),
             filename: profile.strings.get(function.file).to_owned(),
             lineno: function.first_line,
+            origin: profile.origin(total.function).label(),
+            self_error,
+            total_error,
             self_samples: total.own.samples,
             total_samples: total.total.samples,
             self_cpu_ns: total.own.cpu_ns,
@@ -142,6 +147,12 @@ impl Profile {
         }
     }
 
+    /// Samples that carry CPU time, a second of it: the rate that threads on CPU were sampled at. 0 if there are none.
+    #[getter]
+    fn cpu_rate_hz(&self) -> f64 {
+        self.inner().samples_per_cpu_second()
+    }
+
     /// The threads that were seen, in the order of first sight.
     #[getter]
     fn threads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -212,7 +223,78 @@ impl Profile {
             "total" => totals.sort_by_key(|total| std::cmp::Reverse(total.total.on(clock))),
             other => return Err(PyValueError::new_err(format!("sort must be \"self\" or \"total\", not {other:?}"))),
         }
-        Ok(totals.iter().take(limit.unwrap_or(usize::MAX)).map(|total| self.function_totals(total)).collect())
+        let errors = self.inner().share_errors(clock);
+        let shown = totals.iter().take(limit.unwrap_or(usize::MAX));
+        Ok(shown.map(|total| self.function_totals(total, errors[total.function.index()])).collect())
+    }
+
+    /// What all samples come to on `clock`, ns: with and without Python functions.
+    #[pyo3(signature = (clock = "cpu"), text_signature = "($self, clock='cpu')")]
+    fn time_ns(&self, clock: &str) -> PyResult<u64> {
+        Ok(views::time_ns(self.inner(), self::clock(clock)?))
+    }
+
+    /// The lines that most time went to, `limit` of them (all for None), by their own time.
+    #[pyo3(signature = (limit = Some(10), *, clock = "cpu"), text_signature = "($self, limit=10, *, clock='cpu')")]
+    fn lines(&self, limit: Option<usize>, clock: &str) -> PyResult<Vec<LineTotals>> {
+        Ok(views::lines(self.inner(), self::clock(clock)?, limit))
+    }
+
+    /// The call tree, every call before those it made and of these the largest first: calls with at least `min_share` of all time, the
+    /// `limit` largest of them; with `lines`, the lines of a function apart. A function that calls itself is one call.
+    #[pyo3(signature = (*, clock = "cpu", min_share = 0.01, limit = None, lines = false), text_signature = "($self, *, clock='cpu', min_share=0.01, limit=None, lines=False)")]
+    fn calls(&self, clock: &str, min_share: f64, limit: Option<usize>, lines: bool) -> PyResult<Vec<Call>> {
+        let options = FoldOptions { min_share, max_calls: limit.unwrap_or(usize::MAX), lines };
+        Ok(views::calls(self.inner(), self::clock(clock)?, &options))
+    }
+
+    /// What the threads' time went to: computing, and waiting by what for, with the place where most of each wait was spent.
+    fn activities(&self) -> Vec<ActivityTotals> {
+        views::activities(self.inner())
+    }
+
+    /// A part of the profile, as a profile: the samples of the threads with that name or id, with a function on their stack in whose
+    /// name or file the regular expression `focus` finds something, and none for `ignore`. With `trim`, stacks begin with
+    /// the outermost function of the focus. ValueError if no thread is called so.
+    #[pyo3(signature = (*, thread = None, focus = None, ignore = None, trim = false))]
+    fn filter(
+        &self,
+        py: Python<'_>,
+        thread: Option<Bound<'_, PyAny>>,
+        focus: Option<Bound<'_, PyAny>>,
+        ignore: Option<Bound<'_, PyAny>>,
+        trim: bool,
+    ) -> PyResult<Self> {
+        let filter = views::filter(self.inner(), thread.as_ref(), focus.as_ref(), ignore.as_ref(), trim)?;
+        Ok(Self::new(py.detach(|| self.inner().filtered(&filter))))
+    }
+
+    /// This profile and others as one: every thread of each by itself, named after its process, on one axis of time. All
+    /// sums add up.
+    #[pyo3(signature = (*others))]
+    fn merge(&self, py: Python<'_>, others: Vec<PyRef<'_, Self>>) -> Self {
+        let recorded: Vec<_> = others.iter().map(|other| Arc::clone(&other.recorded)).collect();
+        let profiles: Vec<_> = std::iter::once(&self.recorded).chain(&recorded).map(|one| &one.profile).collect();
+        Self::new(py.detach(|| profile::Profile::merged(&profiles)))
+    }
+
+    /// What differs in `other`, the profile of a later run, from this one, by the own time of functions: which have changed by more
+    /// than the share `at_least` of their time, as far as the numbers of samples can tell.
+    ///
+    /// `units` says how many units of work the two stand for; without it the profiles are compared so that what most functions
+    /// agree on stands still. Functions below `min_share` of all time are left out. ValueError for what is no share or unit.
+    #[pyo3(signature = (other, *, clock = "cpu", units = None, at_least = 0.03, min_share = 0.005), text_signature = "($self, other, *, clock='cpu', units=None, at_least=0.03, min_share=0.005)")]
+    fn diff(
+        &self,
+        py: Python<'_>,
+        other: PyRef<'_, Self>,
+        clock: &str,
+        units: Option<(f64, f64)>,
+        at_least: f64,
+        min_share: f64,
+    ) -> PyResult<ProfileDifference> {
+        let options = DifferenceOptions { units, at_least, min_share, ..DifferenceOptions::new(self::clock(clock)?) };
+        views::difference(py, &self.recorded, &other.recorded, &options)
     }
 
     /// The profile as speedscope's JSON document; with `lines`, a frame for each line of a function.
@@ -270,7 +352,7 @@ impl Profile {
 }
 
 /// The OSError that Python itself would raise, file name and all.
-fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
+pub(crate) fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
     match error.raw_os_error() {
         // The three-argument form picks the subclass, PermissionError for instance, and fills in `filename`.
         Some(code) => PyOSError::new_err((code, strerror(code), path.to_owned())),

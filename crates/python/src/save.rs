@@ -34,17 +34,22 @@ pub(crate) fn format_for(path: &Path, name: Option<&str>) -> Result<Format, Stri
 /// # Errors
 /// What the system says; the temporary file is gone then.
 pub(crate) fn save(profile: &Profile, path: &Path, format: Format, options: &WriteOptions) -> io::Result<()> {
+    write_to(path, |file| formats::write(profile, format, options, file))
+}
+
+/// As [`save`], with whatever `write` writes.
+pub(crate) fn write_to(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let before = fs::metadata(path).ok();
     if is_special(path) || before.as_ref().is_some_and(|metadata| !metadata.is_file()) {
         let mut file = OpenOptions::new().append(true).open(path)?;
-        return formats::write(profile, format, options, &mut file);
+        return write(&mut file);
     }
     // Through a symbolic link the file it names is replaced, not the link.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let temporary = temporary_sibling(&path)?;
     let written = (|| {
         let mut file = File::options().write(true).create_new(true).open(&temporary)?;
-        formats::write(profile, format, options, &mut file)?;
+        write(&mut file)?;
         if let Some(metadata) = &before {
             file.set_permissions(metadata.permissions())?;
         }

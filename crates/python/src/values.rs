@@ -109,7 +109,7 @@ impl Thread {
 
 /// What one function adds up to over all threads.
 #[pyclass(frozen, eq, get_all, module = "spprof")]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FunctionTotals {
     /// Qualified name.
     pub(crate) function_name: String,
@@ -117,6 +117,13 @@ pub(crate) struct FunctionTotals {
     pub(crate) filename: String,
     /// Line of the definition; 0 where unknown.
     pub(crate) lineno: u32,
+    /// Whose code it is: `own code`, `library`, `standard library`, `native` or `garbage collector`.
+    pub(crate) origin: &'static str,
+    /// Standard error of its own share of all time on the clock that was asked for, 0.01 for one per cent; None where the
+    /// profile does not say enough.
+    pub(crate) self_error: Option<f64>,
+    /// Standard error of its total share.
+    pub(crate) total_error: Option<f64>,
     /// Samples in which it was the innermost frame.
     pub(crate) self_samples: u64,
     /// Samples in which it was on the stack.

@@ -8,22 +8,44 @@ import sys
 
 from spprof import _arguments, _session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from spprof import Profile
 
-def request(interval_ms: float, output_format: str | None, output: str) -> str:
+
+def request(interval_ms: float, output_format: str | None, output: str, *, quiet: bool) -> str:
     """What ``start`` is given, as one word of the environment."""
-    return f"{interval_ms!r},{output_format or ''},{output}"
+    return f"{interval_ms!r},{output_format or ''},{'quiet' if quiet else ''},{output}"
 
 
 def start(request: str) -> None:
     """Starts the session and has its file written after the program's own exit handlers, which register later."""
-    interval_ms, output_format, output = request.split(",", 2)
+    interval_ms, output_format, quiet, output = request.split(",", 3)
     _session._start(float(interval_ms), output, _arguments.DEFAULT_MEMORY_LIMIT_MB, output_format or None)
-    atexit.register(_finish, os.getpid(), output)
+    atexit.register(_finish, os.getpid(), output, quiet == "quiet")
 
 
-def _finish(pid: int, output: str) -> None:
-    """Writes the profile and says where it is; in the process that was asked to, not in its children."""
+def _finish(pid: int, output: str, quiet: bool) -> None:
+    """Writes the profile and says what is in it and where it is; in the process that was asked to, not in its children."""
     if os.getpid() != pid or not _session.is_active():
         return
-    if _session._stop_at_exit() and sys.stderr is not None:
-        print(f"spprof: the profile is in {output}; open it at https://www.speedscope.app", file=sys.stderr)
+    profile = _session._stop_at_exit()
+    if profile is None or quiet or sys.stderr is None:
+        return
+    try:
+        # What the program has printed comes first. The interpreter would write it out after us, and complain if it cannot.
+        if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+            sys.stdout.flush()
+        print(_text(profile, output), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        # There is nobody to tell: it is closed. The file is written.
+        pass
+
+
+def _text(profile: Profile, output: str) -> str:
+    from spprof import _report, _terminal
+
+    # Not the program's `sys.stderr`, which may be anything: all it has to do is take text.
+    style = _terminal.style_of(sys.__stderr__ or sys.stderr)
+    where = f"spprof: the profile is in {output}; open it at https://www.speedscope.app"
+    return "\n".join(["", *_report.Report(profile, style).short(), where])

@@ -1,30 +1,36 @@
-"""``spprof report FILE``: where the time went, as a table."""
+"""``spprof report FILE``: what to look at, and the call tree, as text."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import re
 import sys
 from typing import TYPE_CHECKING
 
-from . import _files
+from spprof import _native, _report, _terminal
+
+from . import UsageError, _files
 
 if TYPE_CHECKING:
-    from spprof import FunctionTotals, Profile
+    from spprof import Profile
 
-HELP = "shows where the time of a profile went, by function"
-
-_NS_PER_MS = 1_000_000
+HELP = "shows where the time of a profile went"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
     parser.add_argument("file", metavar="FILE", help="a profile: speedscope or collapsed stacks, of any producer")
-    parser.add_argument("--clock", choices=("cpu", "wall"), help="time to show (default: cpu if there is any)")
-    parser.add_argument("--sort", choices=("self", "total"), default="self", help="order of the table (default: self)")
+    parser.add_argument("--clock", choices=_native.CLOCKS, help="time to show (default: cpu if there is any)")
+    parser.add_argument("--sort", choices=("self", "total"), default="self", help="order of the rows (default: self)")
     parser.add_argument(
-        "--limit", type=_count, default=20, metavar="N", help="functions to show, 0 for all (default: 20)"
+        "--limit", type=_count, metavar="N", help="rows of each kind, 0 for all (default: a few)", default=None
     )
+    parser.add_argument("--lines", action="store_true", help="tell the lines of a function apart in the call tree")
+    parser.add_argument("--thread", metavar="NAME|ID", help="only threads of that name or number")
+    parser.add_argument(
+        "--focus", type=_pattern, metavar="RE", help="only stacks with a function whose name or file matches"
+    )
+    parser.add_argument("--ignore", type=_pattern, metavar="RE", help="only stacks without one that matches")
 
 
 def _count(text: str) -> int:
@@ -33,68 +39,40 @@ def _count(text: str) -> int:
     return min(int(text), sys.maxsize)
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
+
+
 def act(options: argparse.Namespace) -> int:
     """Prints the report."""
-    profile = _files.load(options.file)
-    clock = options.clock or ("cpu" if any(thread.cpu_ns for thread in profile.threads) else "wall")
-    for line in _header(profile):
-        print(line)
-    print()
-    for line in _table(profile, clock, options.sort, options.limit or None):
-        print(line)
+    whole = _files.load(options.file)
+    profile = _part(whole, options)
+    said = [
+        f"--{name} {value if isinstance(value, str) else value.pattern}"
+        for name, value in (("thread", options.thread), ("focus", options.focus), ("ignore", options.ignore))
+        if value is not None
+    ]
+    report = _report.Report(
+        profile,
+        _terminal.style_of(sys.stdout),
+        clock=options.clock,
+        sort=options.sort,
+        limit=options.limit,
+        lines=options.lines,
+        whole=whole,
+        shown=" ".join(said),
+    )
+    print("\n".join(report.full()))
     return 0
 
 
-def _header(profile: Profile) -> list[str]:
-    counters = profile.counters
-    cpu_s = sum(thread.cpu_ns for thread in profile.threads) / 1e9
-    lost = [
-        f"{counters[name]} {label}"
-        for name, label in (
-            ("dropped", "dropped"),
-            ("missed_ticks", "ticks missed"),
-            ("truncated_stacks", "stacks truncated"),
-            ("torn_stacks", "stacks torn"),
-            ("collapsed", "stacks cut to save memory"),
-        )
-        if counters[name]
-    ]
-    lines = [
-        f"{profile.total_duration_ms / 1000:.2f} s, {cpu_s:.2f} s of it CPU time of "
-        f"{len(profile.threads)} thread{'' if len(profile.threads) == 1 else 's'}",
-        f"{profile.sample_count} samples, one asked every {profile.interval_ms:g} ms; "
-        f"{', '.join(lost) if lost else 'none lost'}",
-    ]
-    if profile.python_version:
-        lines.append(f"Python {profile.python_version} on {profile.platform}")
-    return lines
-
-
-def _table(profile: Profile, clock: str, sort: str, limit: int | None) -> list[str]:
-    rows = profile.top(limit, clock=clock, sort=sort)
-    # The whole is what the threads used, with and without Python frames.
-    whole_ns = sum(getattr(thread, f"{clock}_ns") for thread in profile.threads)
-    if not rows or not whole_ns:
-        return [f"No {'CPU' if clock == 'cpu' else 'wall'} time was recorded in any Python function."]
-    lines = [f"{f'self {clock}':>18}  {f'total {clock}':>18}  {'samples':>8}  function"]
-    width = max(40, shutil.get_terminal_size((120, 24)).columns - 50)
-    for row in rows:
-        own = _share(getattr(row, f"self_{clock}_ns"), whole_ns)
-        total = _share(getattr(row, f"total_{clock}_ns"), whole_ns)
-        lines.append(f"{own}  {total}  {row.self_samples:>8}  {_place(row, width)}")
-    return lines
-
-
-def _share(ns: int, whole_ns: int) -> str:
-    return f"{ns / _NS_PER_MS:>8.1f} ms {100 * ns / whole_ns:>5.1f}%"
-
-
-def _place(row: FunctionTotals, width: int) -> str:
-    name = row.function_name.replace("\n", "\\n")
-    place = f"{row.filename}:{row.lineno}" if row.lineno else row.filename
-    text = f"{name}  {place}".rstrip()
-    if len(text) <= width:
-        return text
-    # The end of a path says more than its beginning.
-    room = width - len(name) - 3
-    return f"{name}  …{place[-room:]}" if room > 10 else text[: width - 1] + "…"
+def _part(profile: Profile, options: argparse.Namespace) -> Profile:
+    if options.thread is None and options.focus is None and options.ignore is None:
+        return profile
+    try:
+        return profile.filter(thread=options.thread, focus=options.focus, ignore=options.ignore)
+    except ValueError as error:
+        raise UsageError(f"{options.file}: {error}") from None

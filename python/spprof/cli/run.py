@@ -29,7 +29,7 @@ _LAUNCH_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
     parser.usage = (
-        "spprof run [-o FILE] [--format F] [--interval MS | --rate HZ] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
+        "spprof run [-o FILE] [--format F] [--interval MS | --rate HZ] [-q] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write (default: named after the program)")
     parser.add_argument(
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("--interval", type=_number, metavar="MS", help="time between two samples (default: 10)")
     rate.add_argument("--rate", type=_number, metavar="HZ", help="samples a second (default: 100)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no summary at the end, nor where the profile is")
     program = parser.add_argument_group("program, with its arguments")
     program.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="a module, as python -m")
     program.add_argument("-c", dest="code", nargs=argparse.REMAINDER, metavar="CODE", help="source text, as python -c")
@@ -72,7 +73,7 @@ def act(options: argparse.Namespace) -> NoReturn:
     _check_interpreter_options()
     environment = dict(os.environ)
     if words[0].startswith("-") or os.path.exists(words[0]):
-        environment["SPPROF_RUN"] = _session_of_run.request(interval_ms, options.format, output)
+        environment["SPPROF_RUN"] = _session_of_run.request(interval_ms, options.format, output, quiet=options.quiet)
         others = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{_LAUNCH_DIRECTORY}{os.pathsep}{others}" if others else _LAUNCH_DIRECTORY
     # Else there is nothing to profile, and `python` says so in its own words.

@@ -1,7 +1,7 @@
 //! Collapsed stacks.
 
 use formats::{Format, WriteOptions, read, write};
-use profile::{Clock, Profile, Weights};
+use profile::{Clock, Profile, Recording, Weights};
 
 use crate::sample::{self, profile};
 
@@ -149,4 +149,19 @@ fn errors_say_what_and_in_which_line() {
     for (text, expected) in cases {
         assert_eq!(read(text, Some(Format::Collapsed)).expect_err("it is not valid").to_string(), expected);
     }
+}
+
+#[test]
+fn a_line_counts_for_the_samples_that_its_weight_comes_to() {
+    let mut recording = Recording::new(sample::info(), 32 << 20);
+    let main = sample::thread(&mut recording, "MainThread", 1);
+    let leaf = sample::stack(&mut recording, &[("main", 1)]);
+    (0..3).for_each(|_| sample::record(&mut recording, main, leaf, 10_000_000, 9_900_000));
+    let other = sample::stack(&mut recording, &[("short", 1)]);
+    sample::record(&mut recording, main, other, 10, 10);
+    let text =
+        written(&sample::finish(recording), &WriteOptions { clock: Some(Clock::Wall), ..WriteOptions::default() });
+    let back = read(text.as_bytes(), None).unwrap();
+    let counts: Vec<u64> = back.threads[0].timeline.iter().map(|sample| sample.count).collect();
+    assert_eq!(counts, [3, 1]);
 }

@@ -1,6 +1,7 @@
 //! Files as other tools see them, and as we read them back.
 
 mod collapsed;
+mod difference;
 mod hostile;
 mod round_trip;
 mod sample;
