@@ -28,6 +28,9 @@ const DRAIN_PERIOD: Duration = Duration::from_millis(10);
 /// microsecond a thread, and at 0.1 ms that would be a tenth of a processor.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
+/// So often the collector asks whether it is the last thread of the process: a file to read, some 10 µs.
+const LAST_THREAD_CHECK_NS: u64 = 100_000_000;
+
 /// Largest ring. At 1 ms a thread on CPU writes 10 records between two looks, 350 bytes each at depth 20 and 16 KiB at depth
 /// 1,000; 2 MiB hold 5,900 of the former and 125 of the latter.
 const MAX_RING_BYTES: usize = 2 << 20;
@@ -418,9 +421,18 @@ fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<JoinHandle<()>>
 fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
+    let mut last_thread_check_ns = shared.ticks.origin_ns;
     while !state.should_stop {
         if termination::was_requested() {
             terminate(shared, state);
+        }
+        let now_ns = platform::monotonic_ns();
+        if now_ns.saturating_sub(last_thread_check_ns) >= LAST_THREAD_CHECK_NS {
+            last_thread_check_ns = now_ns;
+            if platform::is_last_thread() {
+                // The process ends with its last thread, and this one must not keep it.
+                return hand_over(shared, &mut state);
+            }
         }
         let mut wait = DRAIN_PERIOD;
         if state.is_paused {
@@ -452,11 +464,16 @@ fn until_next_tick(shared: &Shared, seed: u64) -> Duration {
 /// SIGTERM came and the program leaves it to its default: what was recorded is handed over, then the process ends by
 /// that signal as it would have.
 fn terminate(shared: &Shared, mut state: MutexGuard<'_, State>) -> ! {
+    hand_over(shared, &mut state);
+    termination::die()
+}
+
+/// Ends the recording without a caller of `stop`, and gives the profile to who waits for it.
+fn hand_over(shared: &Shared, state: &mut State) {
     if let Some(collector) = state.collector.take() {
         let profile = finish(shared, collector);
         if let Some(hand_over) = state.on_termination.take() {
             hand_over(profile);
         }
     }
-    termination::die()
 }

@@ -178,6 +178,31 @@ pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
 const RAISED_BY_INSTRUCTIONS: [libc::c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
+/// Whether all threads of the process have exited but the calling one. The process would be over, were it not for that:
+/// its first thread may exit before the others, and stays as a zombie then. `false` where the system does not say.
+pub(crate) fn is_last_thread() -> bool {
+    let has_exited = |tid: Tid| {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
+        stat.is_ok_and(|text| is_state_of_exited(&text))
+    };
+    if !has_exited(pid()) {
+        return false;
+    }
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return false };
+    let own = own_tid();
+    tasks.flatten().all(|task| {
+        let tid = task.file_name().to_str().and_then(|name| name.parse().ok());
+        // One that has no file any more has been taken down since it was listed.
+        tid.is_none_or(|tid: Tid| tid == own || has_exited(tid) || thread_cpu_ns(tid).is_none())
+    })
+}
+
+/// `/proc/pid/stat` is the id, the name in parentheses (which may hold anything), and the state as a letter.
+fn is_state_of_exited(stat: &str) -> bool {
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
 /// The signal mask of the calling thread with every signal blocked, put back when dropped: a thread spawned meanwhile
 /// inherits the full mask, so no signal of the program is ever delivered to it. Signals that it would raise itself are not
 /// blocked: our loads may fault, and a fault that is blocked ends the process without its handler being asked (Linux
@@ -259,6 +284,15 @@ mod tests {
         }
         drop(done);
         thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn the_state_of_a_thread_behind_any_name() {
+        assert!(is_state_of_exited("17 (python) Z 1 17 17"));
+        assert!(is_state_of_exited("17 (a) R (b)) X 1"));
+        assert!(!is_state_of_exited("17 (Z) S 1"));
+        assert!(!is_state_of_exited(""));
+        assert!(!is_last_thread(), "the test's own threads live");
     }
 
     #[test]
