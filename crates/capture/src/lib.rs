@@ -49,7 +49,7 @@ mod takeover_tests;
 mod termination;
 mod tick;
 
-pub use examination::{Examination, examine_system};
+pub use examination::{Examination, examine_system, system_name};
 pub use host::{Host, HostError};
 pub use safe_load::LiveMemory;
 pub use session::{

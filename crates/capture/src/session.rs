@@ -419,6 +419,8 @@ fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<JoinHandle<()>>
 
 /// The collector's thread.
 fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
+    // Where it cannot be had, our files are among the program's for some microseconds at a time.
+    let _ = platform::leave_descriptors();
     let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
     let mut last_thread_check_ns = shared.ticks.origin_ns;

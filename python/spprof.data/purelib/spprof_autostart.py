@@ -58,6 +58,7 @@ class Request:
 
 _request: Request | None = None
 _was_called = False
+_is_known_to_multiprocessing = False
 
 
 def start() -> None:
@@ -108,6 +109,7 @@ def _begin(request: Request) -> None:
 
 def _begin_in_child() -> None:
     """In a fork's child, after the package has forgotten the parent's session."""
+    global _is_known_to_multiprocessing
     if _request is None:
         return
     try:
@@ -116,7 +118,8 @@ def _begin_in_child() -> None:
         _complain(error)
         return
     util = sys.modules.get("multiprocessing.util")
-    if util is not None:
+    if util is not None and not _is_known_to_multiprocessing:
+        _is_known_to_multiprocessing = True
         # Its children end without atexit. They throw away what was registered to be done at their end, then call this.
         util.register_after_fork(_request, _finish_with_multiprocessing)
 

@@ -178,6 +178,28 @@ pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
 const RAISED_BY_INSTRUCTIONS: [libc::c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
+/// Gives the calling thread a table of descriptors of its own, and an empty one. Files that it opens then neither take a
+/// number that the program has just freed nor close one that it has put there meanwhile, and nothing that the program
+/// closes is held open. `false` where the system cannot do it (before Linux 5.9) or a sandbox does not let it.
+pub(crate) fn leave_descriptors() -> bool {
+    // SAFETY: a plain system call with integers; the calling thread has no descriptor of its own yet.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) == 0 }
+}
+
+/// Name, release and machine of the system as `uname(2)` has them.
+pub(crate) fn system_name() -> String {
+    // SAFETY: all-zero is a valid `utsname`, which the call fills in with strings that end in 0.
+    let name = unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut name);
+        name
+    };
+    let text = |field: &[libc::c_char]| -> String {
+        field.iter().map(|unit| *unit as u8).take_while(|byte| *byte != 0).map(char::from).collect()
+    };
+    format!("{}-{}-{}", text(&name.sysname), text(&name.release), text(&name.machine))
+}
+
 /// Whether all threads of the process have exited but the calling one. The process would be over, were it not for that:
 /// its first thread may exit before the others, and stays as a zombie then. `false` where the system does not say.
 pub(crate) fn is_last_thread() -> bool {
@@ -284,6 +306,22 @@ mod tests {
         }
         drop(done);
         thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn the_system_has_a_name() {
+        assert!(system_name().starts_with("Linux-"), "{}", system_name());
+    }
+
+    #[test]
+    fn a_thread_with_its_own_descriptors_shares_none() {
+        let shared = std::fs::File::open("/dev/null").expect("it is there");
+        let number = std::os::fd::AsRawFd::as_raw_fd(&shared);
+        // SAFETY: only asks.
+        let is_open = move || unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+        let outcome = std::thread::spawn(move || (leave_descriptors(), is_open())).join().expect("the thread ends");
+        assert_eq!(outcome, (true, false));
+        assert!(is_open(), "the others keep theirs");
     }
 
     #[test]
