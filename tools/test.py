@@ -141,7 +141,7 @@ def lint(run: Runner, tools: Path) -> None:
     """Style and types of the Python files."""
     run.run("ruff check", [tools / "ruff", "check"])
     run.run("ruff format", [tools / "ruff", "format", "--check"])
-    run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "tools"])
+    run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "python/spprof.data/purelib", "tools"])
 
 
 def build_wheel(run: Runner, tools: Path, kind: str, python: str) -> Path | None:

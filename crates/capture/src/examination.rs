@@ -52,3 +52,8 @@ fn owner(signal: libc::c_int, otherwise: &str) -> String {
         Ok(_) => format!("taken by the program; {otherwise}"),
     }
 }
+
+/// Name, release and machine of the system, as `uname(2)` has them.
+pub fn system_name() -> String {
+    platform::system_name()
+}

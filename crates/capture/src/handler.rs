@@ -11,6 +11,7 @@ use profile::{Gil, Running, State};
 
 use crate::collection;
 use crate::cpu_context::{Activity, CpuContext, activity};
+use crate::fault;
 use crate::gate;
 use crate::host::Host;
 use crate::platform;
@@ -30,8 +31,8 @@ const TORN_RETRY_NS: u64 = 50_000;
 /// large; a thread that runs gets out with the first or second.
 const MAX_TORN_RETRIES: u32 = 20;
 
-/// Installed for SIGPROF by [`sigprof::install`].
-pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+/// Called for each SIGPROF by the entry points of [`sigprof`], at whichever level.
+pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the location of errno is valid in every thread; glibc and musl keep it in initial-exec thread storage.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
@@ -42,10 +43,11 @@ pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginf
             // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
             let cpu = unsafe { CpuContext::from_raw(context) };
             if let Some(shared) = gate::enter() {
+                fault::allow_in_handler(&cpu);
                 on_tick(&shared, value, &cpu);
             }
         }
-        None => sigprof::pass_on(signal, info, context),
+        None => sigprof::pass_on(level, signal, info, context),
     }
     // SAFETY: as above.
     unsafe { *errno = saved_errno };

@@ -7,6 +7,7 @@ use interpreter::{Identity, Layout, LayoutError, Memory};
 
 use crate::platform::{self, Tid};
 use crate::safe_load::LiveMemory;
+use crate::session::with_faults_caught;
 
 /// `PyTypeObject.tp_dealloc` follows `tp_name`, `tp_basicsize` and `tp_itemsize` (CPython 3.9–3.15,
 /// `Include/cpython/object.h`).
@@ -80,6 +81,11 @@ impl Host {
     /// # Errors
     /// [`HostError`] when the interpreter is not one that is known to the byte.
     pub fn find(identity: &Identity) -> Result<Self, HostError> {
+        // What is looked at is not known to be what it should be until it has been looked at.
+        with_faults_caught(|| Self::find_unguarded(identity))
+    }
+
+    fn find_unguarded(identity: &Identity) -> Result<Self, HostError> {
         let runtime_address = symbol(c"_PyRuntime")?;
         let layout = Layout::detect(identity, &LiveMemory, runtime_address).map_err(HostError::Layout)?;
         let eval_frame = symbol(c"_PyEval_EvalFrameDefault")?;
@@ -97,7 +103,10 @@ impl Host {
             eval_frame,
             // Up to 3.10 a frame is linked before it becomes the innermost (`Objects/frameobject.c`, `_PyFrame_New_NoTrack`).
             has_unsafe_entry: identity.version() >= (3, 11),
-            tid_offset_bytes: find_tid_offset_bytes(),
+            tid_offset_bytes: match layout.thread_state.native_thread_id {
+                Some(_) => None,
+                None => find_tid_offset_bytes(),
+            },
         })
     }
 

@@ -23,6 +23,8 @@ mod cpu_context;
 mod disposition;
 mod examination;
 mod fault;
+#[cfg(test)]
+mod fault_tests;
 mod fork;
 mod gate;
 mod handler;
@@ -42,14 +44,17 @@ mod sigprof;
 mod slots;
 mod symbols;
 mod sync;
+mod takeover;
+#[cfg(test)]
+mod takeover_tests;
 mod termination;
 mod tick;
 
 pub use collection::{collection_began, collection_ended};
-pub use examination::{Examination, examine_system};
+pub use examination::{Examination, examine_system, system_name};
 pub use host::{Host, HostError};
 pub use safe_load::LiveMemory;
 pub use session::{
     OnTermination, Options, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start, stats, stop,
-    thread_ended, thread_started,
+    thread_ended, thread_started, with_faults_caught,
 };

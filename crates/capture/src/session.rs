@@ -29,6 +29,9 @@ const DRAIN_PERIOD: Duration = Duration::from_millis(10);
 /// microsecond a thread, and at 0.1 ms that would be a tenth of a processor.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 
+/// So often the collector asks whether it is the last thread of the process: a file to read, some 10 µs.
+const LAST_THREAD_CHECK_NS: u64 = 100_000_000;
+
 /// Largest ring. At 1 ms a thread on CPU writes 10 records between two looks, 350 bytes each at depth 20 and 16 KiB at depth
 /// 1,000; 2 MiB hold 5,900 of the former and 125 of the latter.
 const MAX_RING_BYTES: usize = 2 << 20;
@@ -180,8 +183,24 @@ pub fn is_active() -> bool {
     IS_ACTIVE.load(Ordering::SeqCst)
 }
 
+/// Looks at the interpreter's memory as a session does: a load that faults gives an error, whether a session runs or not.
+pub fn with_faults_caught<T>(look: impl FnOnce() -> T) -> T {
+    struct Installed;
+    impl Drop for Installed {
+        fn drop(&mut self) {
+            fault::uninstall();
+        }
+    }
+    let control = control();
+    let _allowed = fault::Allowed::new();
+    // Where the system refuses, a fault is the program's: nothing better can be done.
+    let _installed = if control.is_none() { fault::install().ok().map(|()| Installed) } else { None };
+    look()
+}
+
 fn with_collector<T>(ask: impl FnOnce(&mut Collector, &Session) -> T) -> Result<T, SessionError> {
     let control = control();
+    let _allowed = fault::Allowed::new();
     let session = control.as_ref().ok_or(SessionError::NotRunning)?;
     let mut state = session.common.lock();
     let collector = state.collector.as_mut().ok_or(SessionError::NotRunning)?;
@@ -214,6 +233,7 @@ pub fn resume() -> Result<(), SessionError> {
 
 fn set_paused(paused: bool) -> Result<(), SessionError> {
     let control = control();
+    let _allowed = fault::Allowed::new();
     let session = control.as_ref().ok_or(SessionError::NotRunning)?;
     let mut state = session.common.lock();
     if state.is_paused == paused {
@@ -282,6 +302,7 @@ pub fn name_thread(native_id: u64, name: &str) {
 
 impl Session {
     fn begin(host: Host, options: Options, on_termination: Option<OnTermination>) -> Result<Self, SessionError> {
+        let _allowed = fault::Allowed::new();
         let start = Moment { unix_ns: platform::realtime_ns(), monotonic_ns: platform::monotonic_ns() };
         let ring_bytes = (options.memory_limit_bytes / 8).clamp(64 << 10, MAX_RING_BYTES);
         let ring_words = (ring_bytes / 8 + 1).next_power_of_two() / 2;
@@ -345,6 +366,7 @@ impl Session {
 
     /// `None` when the collector's thread has taken the profile already because the process is being terminated.
     fn end(self) -> Option<Profile> {
+        let _allowed = fault::Allowed::new();
         termination::uninstall();
         self.common.lock().should_stop = true;
         self.common.wake.notify_all();
@@ -399,11 +421,22 @@ fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<JoinHandle<()>>
 
 /// The collector's thread.
 fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
+    // Where it cannot be had, our files are among the program's for some microseconds at a time.
+    let _ = platform::leave_descriptors();
     let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
+    let mut last_thread_check_ns = shared.ticks.origin_ns;
     while !state.should_stop {
         if termination::was_requested() {
             terminate(shared, state);
+        }
+        let now_ns = platform::monotonic_ns();
+        if now_ns.saturating_sub(last_thread_check_ns) >= LAST_THREAD_CHECK_NS {
+            last_thread_check_ns = now_ns;
+            if platform::is_last_thread() {
+                // The process ends with its last thread, and this one must not keep it.
+                return hand_over(shared, &mut state);
+            }
         }
         let mut wait = DRAIN_PERIOD;
         if state.is_paused {
@@ -435,11 +468,16 @@ fn until_next_tick(shared: &Shared, seed: u64) -> Duration {
 /// SIGTERM came and the program leaves it to its default: what was recorded is handed over, then the process ends by
 /// that signal as it would have.
 fn terminate(shared: &Shared, mut state: MutexGuard<'_, State>) -> ! {
+    hand_over(shared, &mut state);
+    termination::die()
+}
+
+/// Ends the recording without a caller of `stop`, and gives the profile to who waits for it.
+fn hand_over(shared: &Shared, state: &mut State) {
     if let Some(collector) = state.collector.take() {
         let profile = finish(shared, collector);
         if let Some(hand_over) = state.on_termination.take() {
             hand_over(profile);
         }
     }
-    termination::die()
 }

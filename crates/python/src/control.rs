@@ -61,13 +61,13 @@ fn recording_info(py: Python<'_>) -> PyResult<RecordingInfo> {
         Some(argv) => argv.extract().unwrap_or_default(),
         None => Vec::new(),
     };
-    let uname = py.import("os")?.call_method0("uname")?;
-    let field = |name: &str| -> PyResult<String> { uname.getattr(name)?.extract() };
     let free_threaded = if host(py)?.layout.free_threaded { "t" } else { "" };
     Ok(RecordingInfo {
         python_version: format!("{}.{}.{}{free_threaded}", part(0)?, part(1)?, part(2)?),
         implementation: "CPython".to_owned(),
-        platform: format!("{}-{}-{}", field("sysname")?, field("release")?, field("machine")?),
+        // Not from `os.uname`: it lets the GIL go, and a daemon thread that takes it again while the interpreter ends is ended
+        // on the spot (CPython up to 3.13), which Rust's frames below it do not survive.
+        platform: capture::system_name(),
         pid: std::process::id(),
         argv,
         ..RecordingInfo::default()

@@ -42,6 +42,9 @@ def _parser() -> _Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
+    if arguments is None and "spprof_autostart" in sys.modules:
+        # The command itself is not what SPPROF_AUTOSTART was set for.
+        sys.modules["spprof_autostart"].withdraw()
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal cannot show must not hide the rest.

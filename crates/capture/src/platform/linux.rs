@@ -174,8 +174,61 @@ pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// The signals that an instruction can raise.
+const RAISED_BY_INSTRUCTIONS: [libc::c_int; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+
+/// Gives the calling thread a table of descriptors of its own, and an empty one. Files that it opens then neither take a
+/// number that the program has just freed nor close one that it has put there meanwhile, and nothing that the program
+/// closes is held open. `false` where the system cannot do it (before Linux 5.9) or a sandbox does not let it.
+pub(crate) fn leave_descriptors() -> bool {
+    // SAFETY: a plain system call with integers; the calling thread has no descriptor of its own yet.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) == 0 }
+}
+
+/// Name, release and machine of the system as `uname(2)` has them.
+pub(crate) fn system_name() -> String {
+    // SAFETY: all-zero is a valid `utsname`, which the call fills in with strings that end in 0.
+    let name = unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut name);
+        name
+    };
+    let text = |field: &[libc::c_char]| -> String {
+        field.iter().map(|unit| *unit as u8).take_while(|byte| *byte != 0).map(char::from).collect()
+    };
+    format!("{}-{}-{}", text(&name.sysname), text(&name.release), text(&name.machine))
+}
+
+/// Whether all threads of the process have exited but the calling one. The process would be over, were it not for that:
+/// its first thread may exit before the others, and stays as a zombie then. `false` where the system does not say.
+pub(crate) fn is_last_thread() -> bool {
+    let has_exited = |tid: Tid| {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
+        stat.is_ok_and(|text| is_state_of_exited(&text))
+    };
+    if !has_exited(pid()) {
+        return false;
+    }
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return false };
+    let own = own_tid();
+    tasks.flatten().all(|task| {
+        let tid = task.file_name().to_str().and_then(|name| name.parse().ok());
+        // One that has no file any more has been taken down since it was listed.
+        tid.is_none_or(|tid: Tid| tid == own || has_exited(tid) || thread_cpu_ns(tid).is_none())
+    })
+}
+
+/// `/proc/pid/stat` is the id, the name in parentheses (which may hold anything), and the state as a letter.
+fn is_state_of_exited(stat: &str) -> bool {
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('Z' | 'X'))
+}
+
 /// The signal mask of the calling thread with every signal blocked, put back when dropped: a thread spawned meanwhile
-/// inherits the full mask, so no signal of the program is ever delivered to it.
+/// inherits the full mask, so no signal of the program is ever delivered to it. Signals that it would raise itself are not
+/// blocked: our loads may fault, and a fault that is blocked ends the process without its handler being asked (Linux
+/// `kernel/signal.c`, `force_sig_info_to_task`).
 pub(crate) struct AllSignalsBlocked(libc::sigset_t);
 
 impl AllSignalsBlocked {
@@ -185,6 +238,9 @@ impl AllSignalsBlocked {
             let mut all: libc::sigset_t = std::mem::zeroed();
             let mut before: libc::sigset_t = std::mem::zeroed();
             libc::sigfillset(&raw mut all);
+            for signal in RAISED_BY_INSTRUCTIONS {
+                libc::sigdelset(&raw mut all, signal);
+            }
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
             Self(before)
         }
@@ -250,6 +306,31 @@ mod tests {
         }
         drop(done);
         thread.join().expect("the thread ends");
+    }
+
+    #[test]
+    fn the_system_has_a_name() {
+        assert!(system_name().starts_with("Linux-"), "{}", system_name());
+    }
+
+    #[test]
+    fn a_thread_with_its_own_descriptors_shares_none() {
+        let shared = std::fs::File::open("/dev/null").expect("it is there");
+        let number = std::os::fd::AsRawFd::as_raw_fd(&shared);
+        // SAFETY: only asks.
+        let is_open = move || unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+        let outcome = std::thread::spawn(move || (leave_descriptors(), is_open())).join().expect("the thread ends");
+        assert_eq!(outcome, (true, false));
+        assert!(is_open(), "the others keep theirs");
+    }
+
+    #[test]
+    fn the_state_of_a_thread_behind_any_name() {
+        assert!(is_state_of_exited("17 (python) Z 1 17 17"));
+        assert!(is_state_of_exited("17 (a) R (b)) X 1"));
+        assert!(!is_state_of_exited("17 (Z) S 1"));
+        assert!(!is_state_of_exited(""));
+        assert!(!is_last_thread(), "the test's own threads live");
     }
 
     #[test]
