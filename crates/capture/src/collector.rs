@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use interpreter::RawFrame;
 use profile::{Counters, FunctionId, Moment, NodeId, Observation, Profile, Recording, RecordingInfo, State};
 
+use crate::fault;
 use crate::outside::{self, Look};
 use crate::platform::{self, Tid};
 use crate::record::{self, Record};
@@ -76,18 +77,19 @@ impl Collector {
     pub(crate) fn pass(&mut self) -> bool {
         self.drain();
         let now_ns = platform::monotonic_ns();
-        self.keep_sigprof(now_ns);
+        self.keep_signals(now_ns);
         self.find_threads(now_ns);
         self.look_at_parked(now_ns)
     }
 
-    /// A program that installs its own SIGPROF handler while we run would get our ticks: ours goes on top again, and theirs
-    /// gets what is theirs.
-    fn keep_sigprof(&mut self, now_ns: u64) {
+    /// A program that installs its own SIGPROF handler while we run would get our ticks, and one that enables faulthandler
+    /// our faults: ours goes on top again, and theirs gets what is theirs.
+    fn keep_signals(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.sigprof_seen_ns) >= SIGPROF_CHECK_NS {
             self.sigprof_seen_ns = now_ns;
-            // If it cannot be asked or set, ticks go where they go; nothing else depends on it.
+            // If it cannot be asked or set, ticks go where they go; nothing else depends on it. The same with faults.
             let _ = sigprof::install();
+            let _ = fault::install();
         }
     }
 

@@ -65,6 +65,14 @@ impl<'a> CpuContext<'a> {
         // SAFETY: promised by the caller.
         Self(unsafe { &mut *context.cast::<libc::ucontext_t>() })
     }
+
+    /// Whether the interrupted thread blocks SIGSEGV or SIGBUS.
+    pub(crate) fn blocks_faults(&self) -> bool {
+        // SAFETY: the kernel has filled the mask in, and the calls only look at it.
+        [libc::SIGSEGV, libc::SIGBUS]
+            .iter()
+            .any(|signal| unsafe { libc::sigismember(&self.0.uc_sigmask, *signal) } == 1)
+    }
 }
 
 /// How the thread stood at the signal.

@@ -44,15 +44,10 @@ impl SavedDisposition {
 
     /// Sets `signal` to what was saved; async-signal-safe.
     pub(crate) fn restore(&self, signal: libc::c_int) {
-        let mut words: MaskWords = [0; MASK_WORDS];
-        for (word, place) in words.iter_mut().zip(&self.mask) {
-            *word = place.load(Ordering::SeqCst);
-        }
         let mut action = empty_action();
         action.sa_sigaction = self.handler();
         action.sa_flags = self.flags.load(Ordering::SeqCst);
-        // SAFETY: plain old data of the same size, which the compiler checks.
-        action.sa_mask = unsafe { std::mem::transmute::<MaskWords, libc::sigset_t>(words) };
+        action.sa_mask = self.mask();
         // It was accepted once, so it is again; and there is nobody to tell otherwise.
         let _ = set(signal, &action);
     }
@@ -62,10 +57,27 @@ impl SavedDisposition {
         self.handler.load(Ordering::SeqCst) & !TAKES_SIGINFO
     }
 
-    /// Calls the saved handler, which must not be `SIG_DFL` or `SIG_IGN`, the way it was installed to be called.
-    pub(crate) fn call(&self, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    /// Calls the saved handler as the kernel would have: with the signals blocked that its owner wanted blocked, and for the
+    /// last time if it was to be called once. What is blocked here is unblocked by the return from our own handler.
+    /// `false` if there is no handler to call, only `SIG_DFL` or `SIG_IGN`. Handler-safe.
+    pub(crate) fn call(&self, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) -> bool {
         let saved = self.handler.load(Ordering::SeqCst);
         let address = saved & !TAKES_SIGINFO;
+        if matches!(address, libc::SIG_DFL | libc::SIG_IGN) {
+            return false;
+        }
+        let flags = self.flags.load(Ordering::SeqCst);
+        if flags & libc::SA_RESETHAND != 0 {
+            self.handler.store(libc::SIG_DFL, Ordering::SeqCst);
+        }
+        let mut blocked = self.mask();
+        // SAFETY: both sets are whole and only integers are passed else; both calls are async-signal-safe.
+        unsafe {
+            if flags & libc::SA_NODEFER == 0 {
+                libc::sigaddset(&raw mut blocked, signal);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const blocked, ptr::null_mut());
+        }
         if saved & TAKES_SIGINFO != 0 {
             // SAFETY: the owner installed this address as an SA_SIGINFO handler.
             let call: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
@@ -76,6 +88,16 @@ impl SavedDisposition {
             let call: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(address) };
             call(signal);
         }
+        true
+    }
+
+    fn mask(&self) -> libc::sigset_t {
+        let mut words: MaskWords = [0; MASK_WORDS];
+        for (word, place) in words.iter_mut().zip(&self.mask) {
+            *word = place.load(Ordering::SeqCst);
+        }
+        // SAFETY: plain old data of the same size, which the compiler checks.
+        unsafe { std::mem::transmute::<MaskWords, libc::sigset_t>(words) }
     }
 }
 
@@ -108,10 +130,19 @@ pub(crate) fn is_handled_by(signal: libc::c_int, handler: usize) -> bool {
 /// # Errors
 /// As [`current`].
 pub(crate) fn set(signal: libc::c_int, action: &libc::sigaction) -> io::Result<()> {
+    replace(signal, action).map(|_| ())
+}
+
+/// The same, and tells what it did until then.
+///
+/// # Errors
+/// As [`current`].
+pub(crate) fn replace(signal: libc::c_int, action: &libc::sigaction) -> io::Result<libc::sigaction> {
+    let mut before = empty_action();
     // SAFETY: `action` is fully initialised, and its handler, where it has one, is a function of the kind that its flags
-    // say: ours by construction, others' because it was read from the system.
-    match unsafe { libc::sigaction(signal, action, ptr::null_mut()) } {
-        0 => Ok(()),
+    // say: ours by construction, others' because it was read from the system. `before` is a valid place to write to.
+    match unsafe { libc::sigaction(signal, action, &raw mut before) } {
+        0 => Ok(before),
         _ => Err(io::Error::last_os_error()),
     }
 }

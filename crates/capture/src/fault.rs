@@ -1,83 +1,126 @@
 //! SIGSEGV and SIGBUS while profiling: ours are the faults of one load instruction, everything else goes to its owner.
 //!
-//! A fault is ours exactly when the program counter is at [`safe_load::faulting_instruction`]. Anything else is treated
-//! as if we were not there: a handler that was installed before is called with the same arguments, and where there was
-//! none the default action is put back and the faulting instruction runs again, so that the kernel reports the true
-//! signal, address and core.
+//! A fault is ours exactly when the kernel raised it with the program counter at [`safe_load::faulting_instruction`].
+//! Anything else is treated as if we were not there: a handler that was installed before is called with the same arguments,
+//! and where there was none the default action is put back and the faulting instruction runs again, so that the kernel
+//! reports the true signal, address and core.
+//!
+//! A thread that blocks these signals dies of a fault all the same (Linux `kernel/signal.c`, `force_sig_info_to_task`), so
+//! they are unblocked where our loads are done: [`allow_in_handler`], [`Allowed`].
 
 use std::io;
+use std::ptr;
 
 use crate::cpu_context::CpuContext;
-use crate::disposition::{self, SavedDisposition};
+use crate::disposition;
 use crate::safe_load;
+use crate::takeover::{Entry, LEVELS, Takeover};
 
 /// The two signals a bad load can raise: unmapped or protected memory, and a file mapping past its end.
-const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+static TAKEOVERS: [Takeover; 2] = [Takeover::new(libc::SIGSEGV, &ENTRIES), Takeover::new(libc::SIGBUS, &ENTRIES)];
 
-static PREVIOUS: [SavedDisposition; 2] = [const { SavedDisposition::default_action() }; 2];
+static ENTRIES: [Entry; LEVELS] = [on_fault::<0>, on_fault::<1>, on_fault::<2>, on_fault::<3>];
 
-fn previous(signal: libc::c_int) -> &'static SavedDisposition {
-    if signal == libc::SIGSEGV { &PREVIOUS[0] } else { &PREVIOUS[1] }
-}
+/// Memory that broke somewhere, of no instruction in particular (Linux `include/uapi/asm-generic/siginfo.h`): the one fault
+/// of the kernel's that does not come again when its handler returns.
+const BUS_MCEERR_AO: libc::c_int = 5;
 
-fn ours() -> usize {
-    on_fault as *const () as usize
-}
-
-/// Installs the handler for both signals, keeping what was there.
+/// Puts our handler on top for both signals, if it is not there, keeping what was. To be called again from time to time: a
+/// program that enables faulthandler during a session would otherwise get our faults.
 ///
 /// # Errors
 /// What `sigaction(2)` says; a sandbox may refuse it.
 pub(crate) fn install() -> io::Result<()> {
-    for signal in SIGNALS {
-        let before = disposition::current(signal)?;
-        if before.sa_sigaction == ours() {
-            continue;
-        }
-        previous(signal).save(&before);
-        let mut action = before;
-        action.sa_sigaction = ours();
-        // SA_NODEFER: a second fault inside a chained handler must reach its owner too. SA_ONSTACK as the owner had it,
-        // or always where there was none: a stack overflow can only be reported on another stack.
-        let on_stack = match before.sa_sigaction {
-            libc::SIG_DFL | libc::SIG_IGN => libc::SA_ONSTACK,
-            _ => before.sa_flags & libc::SA_ONSTACK,
-        };
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | on_stack;
-        disposition::set(signal, &action)?;
+    for takeover in &TAKEOVERS {
+        takeover.install(|before| {
+            // SA_NODEFER: whoever runs in a chained handler has the signals blocked that its owner wanted, not those that
+            // we need. SA_ONSTACK as the owner had it, or always where there was none: a stack overflow can only be reported
+            // on another stack.
+            let on_stack = match before.sa_sigaction {
+                libc::SIG_DFL | libc::SIG_IGN => libc::SA_ONSTACK,
+                _ => before.sa_flags & libc::SA_ONSTACK,
+            };
+            libc::SA_NODEFER | on_stack
+        })?;
     }
     Ok(())
 }
 
 /// Puts back what was there, for each signal that is still ours; async-signal-safe (a fork's child calls it).
 pub(crate) fn uninstall() {
-    for signal in SIGNALS {
-        if disposition::is_handled_by(signal, ours()) {
-            previous(signal).restore(signal);
+    for takeover in &TAKEOVERS {
+        takeover.uninstall(|| {});
+    }
+}
+
+extern "C" fn on_fault<const LEVEL: usize>(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel passes a valid `ucontext_t` to an SA_SIGINFO handler; nobody else has it while we run.
+    let mut cpu = unsafe { CpuContext::from_raw(context) };
+    // SAFETY: the kernel passes a valid `siginfo_t`.
+    let code = unsafe { (*info).si_code };
+    let from_kernel = code > 0;
+    if from_kernel && cpu.program_counter() == safe_load::faulting_instruction() as u64 {
+        cpu.set_program_counter(safe_load::recovery_instruction() as u64);
+        return;
+    }
+    let [segv, bus] = &TAKEOVERS;
+    let Some(owner) = (if signal == libc::SIGSEGV { segv } else { bus }).below(LEVEL) else { return };
+    if owner.call(signal, info, context) || (owner.handler() == libc::SIG_IGN && !from_kernel) {
+        return;
+    }
+    // The default action; the kernel does not let a real fault be ignored either. Returning runs the instruction again.
+    let _ = disposition::set(signal, &disposition::empty_action());
+    if !from_kernel || (signal == libc::SIGBUS && code == BUS_MCEERR_AO) {
+        // Nothing will fault again, so it is sent again to this thread, as it was: a process may send itself any code.
+        // SAFETY: plain system calls with integers, and the kernel's own `siginfo_t`.
+        unsafe {
+            libc::syscall(libc::SYS_rt_tgsigqueueinfo, libc::getpid(), libc::syscall(libc::SYS_gettid), signal, info);
         }
     }
 }
 
-extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid `ucontext_t` to an SA_SIGINFO handler; nobody else has it while we run.
-    let mut cpu = unsafe { CpuContext::from_raw(context) };
-    if cpu.program_counter() == safe_load::faulting_instruction() as u64 {
-        cpu.set_program_counter(safe_load::recovery_instruction() as u64);
-        return;
+/// Both signals as a set.
+fn set() -> libc::sigset_t {
+    // SAFETY: all-zero is a valid set, and the calls, which are async-signal-safe, fill it in.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGSEGV);
+        libc::sigaddset(&raw mut set, libc::SIGBUS);
+        set
     }
-    // SAFETY: the kernel passes a valid `siginfo_t`.
-    let from_kernel = unsafe { (*info).si_code } > 0;
-    match previous(signal).handler() {
-        libc::SIG_IGN if !from_kernel => {}
-        // The kernel does not let a real fault be ignored either. Returning runs the instruction again.
-        libc::SIG_DFL | libc::SIG_IGN => {
-            let _ = disposition::set(signal, &disposition::empty_action());
-            if !from_kernel {
-                // Sent by kill or raise: nothing will fault again, so it is sent again to this thread.
-                // SAFETY: plain system calls with integers.
-                unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::syscall(libc::SYS_gettid), signal) };
-            }
+}
+
+/// Lets our loads fault in a handler whose thread blocks the two signals: one that handles a fault of its own, for instance.
+/// The return from the handler blocks them again. Handler-safe.
+pub(crate) fn allow_in_handler(cpu: &CpuContext<'_>) {
+    if cpu.blocks_faults() {
+        // SAFETY: a whole set; the call is async-signal-safe.
+        unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set(), ptr::null_mut()) };
+    }
+}
+
+/// The two signals unblocked in the calling thread, as they were before when dropped.
+pub(crate) struct Allowed(libc::sigset_t);
+
+impl Allowed {
+    pub(crate) fn new() -> Self {
+        // SAFETY: both sets are whole; the second is filled in by the call.
+        unsafe {
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set(), &raw mut before);
+            Self(before)
         }
-        _ => previous(signal).call(signal, info, context),
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled in by `new`.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) };
     }
 }

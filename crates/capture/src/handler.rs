@@ -10,6 +10,7 @@ use interpreter::{Memory, WalkEnd, count_frames, walk};
 use profile::{Gil, Running, State};
 
 use crate::cpu_context::{Activity, CpuContext, activity};
+use crate::fault;
 use crate::gate;
 use crate::host::Host;
 use crate::platform;
@@ -27,8 +28,8 @@ const TORN_RETRY_NS: u64 = 50_000;
 /// A chain that is torn so often in a row is recorded as it is, and counted.
 const MAX_TORN_RETRIES: u32 = 3;
 
-/// Installed for SIGPROF by [`sigprof::install`].
-pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+/// Called for each SIGPROF by the entry points of [`sigprof`], at whichever level.
+pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the location of errno is valid in every thread; glibc and musl keep it in initial-exec thread storage.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
@@ -39,10 +40,11 @@ pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginf
             // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
             let cpu = unsafe { CpuContext::from_raw(context) };
             if let Some(shared) = gate::enter() {
+                fault::allow_in_handler(&cpu);
                 on_tick(&shared, value, &cpu);
             }
         }
-        None => sigprof::pass_on(signal, info, context),
+        None => sigprof::pass_on(level, signal, info, context),
     }
     // SAFETY: as above.
     unsafe { *errno = saved_errno };

@@ -7,6 +7,7 @@ use interpreter::{Identity, Layout, LayoutError, Memory};
 
 use crate::platform::{self, Tid};
 use crate::safe_load::LiveMemory;
+use crate::session::with_faults_caught;
 
 /// `PyTypeObject.tp_dealloc` follows `tp_name`, `tp_basicsize` and `tp_itemsize` (CPython 3.9–3.15,
 /// `Include/cpython/object.h`).
@@ -72,6 +73,11 @@ impl Host {
     /// # Errors
     /// [`HostError`] when the interpreter is not one that is known to the byte.
     pub fn find(identity: &Identity) -> Result<Self, HostError> {
+        // What is looked at is not known to be what it should be until it has been looked at.
+        with_faults_caught(|| Self::find_unguarded(identity))
+    }
+
+    fn find_unguarded(identity: &Identity) -> Result<Self, HostError> {
         let runtime_address = symbol(c"_PyRuntime")?;
         let layout = Layout::detect(identity, &LiveMemory, runtime_address).map_err(HostError::Layout)?;
         let this_thread = symbol(c"PyGILState_GetThisThreadState")?;
@@ -85,7 +91,10 @@ impl Host {
             get_this_thread_state: unsafe { std::mem::transmute::<usize, ThreadStateFunction>(this_thread as usize) },
             // SAFETY: as above.
             get_unchecked: unsafe { std::mem::transmute::<usize, ThreadStateFunction>(unchecked as usize) },
-            tid_offset_bytes: find_tid_offset_bytes(),
+            tid_offset_bytes: match layout.thread_state.native_thread_id {
+                Some(_) => None,
+                None => find_tid_offset_bytes(),
+            },
         })
     }
 

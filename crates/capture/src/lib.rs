@@ -22,6 +22,8 @@ mod cpu_context;
 mod disposition;
 mod examination;
 mod fault;
+#[cfg(test)]
+mod fault_tests;
 mod fork;
 mod gate;
 mod handler;
@@ -41,6 +43,9 @@ mod sigprof;
 mod slots;
 mod symbols;
 mod sync;
+mod takeover;
+#[cfg(test)]
+mod takeover_tests;
 mod termination;
 mod tick;
 
@@ -49,5 +54,5 @@ pub use host::{Host, HostError};
 pub use safe_load::LiveMemory;
 pub use session::{
     OnTermination, Options, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start, stats, stop,
-    thread_ended, thread_started,
+    thread_ended, thread_started, with_faults_caught,
 };

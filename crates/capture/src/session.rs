@@ -179,8 +179,24 @@ pub fn is_active() -> bool {
     IS_ACTIVE.load(Ordering::SeqCst)
 }
 
+/// Looks at the interpreter's memory as a session does: a load that faults gives an error, whether a session runs or not.
+pub fn with_faults_caught<T>(look: impl FnOnce() -> T) -> T {
+    struct Installed;
+    impl Drop for Installed {
+        fn drop(&mut self) {
+            fault::uninstall();
+        }
+    }
+    let control = control();
+    let _allowed = fault::Allowed::new();
+    // Where the system refuses, a fault is the program's: nothing better can be done.
+    let _installed = if control.is_none() { fault::install().ok().map(|()| Installed) } else { None };
+    look()
+}
+
 fn with_collector<T>(ask: impl FnOnce(&mut Collector, &Session) -> T) -> Result<T, SessionError> {
     let control = control();
+    let _allowed = fault::Allowed::new();
     let session = control.as_ref().ok_or(SessionError::NotRunning)?;
     let mut state = session.common.lock();
     let collector = state.collector.as_mut().ok_or(SessionError::NotRunning)?;
@@ -213,6 +229,7 @@ pub fn resume() -> Result<(), SessionError> {
 
 fn set_paused(paused: bool) -> Result<(), SessionError> {
     let control = control();
+    let _allowed = fault::Allowed::new();
     let session = control.as_ref().ok_or(SessionError::NotRunning)?;
     let mut state = session.common.lock();
     if state.is_paused == paused {
@@ -281,6 +298,7 @@ pub fn name_thread(native_id: u64, name: &str) {
 
 impl Session {
     fn begin(host: Host, options: Options, on_termination: Option<OnTermination>) -> Result<Self, SessionError> {
+        let _allowed = fault::Allowed::new();
         let start = Moment { unix_ns: platform::realtime_ns(), monotonic_ns: platform::monotonic_ns() };
         let ring_bytes = (options.memory_limit_bytes / 8).clamp(64 << 10, MAX_RING_BYTES);
         let ring_words = (ring_bytes / 8 + 1).next_power_of_two() / 2;
@@ -343,6 +361,7 @@ impl Session {
 
     /// `None` when the collector's thread has taken the profile already because the process is being terminated.
     fn end(self) -> Option<Profile> {
+        let _allowed = fault::Allowed::new();
         termination::uninstall();
         self.common.lock().should_stop = true;
         self.common.wake.notify_all();

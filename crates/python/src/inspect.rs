@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use capture::{Host, LiveMemory};
-use interpreter::{Identity, WalkEnd, walk};
+use interpreter::{Identity, RawFrame, WalkEnd, walk};
 use pyo3::exceptions::{PyImportError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -51,15 +51,17 @@ pub(crate) fn walk_current_thread(py: Python<'_>) -> PyResult<Vec<(String, Strin
     let host = host(py)?;
     let mut frames = Vec::new();
     let mut unreadable = None;
-    let end = walk(&LiveMemory, &host.layout, host.code_type, host.own_thread_state(), MAX_WALK_FRAMES, &mut |frame| {
-        match interpreter::read_code(&LiveMemory, &host.layout, frame.code_address) {
-            Ok(code) if code.is_interpreter_shim() || !code.is_begun(frame.instruction_offset_bytes) => {}
-            Ok(code) => {
-                let line = code.lines.line(frame.instruction_offset_bytes);
-                frames.push((code.name, code.filename, line));
-            }
-            Err(error) => unreadable = Some(error.to_string()),
+    let mut visit = |frame: RawFrame| match interpreter::read_code(&LiveMemory, &host.layout, frame.code_address) {
+        Ok(code) if code.is_interpreter_shim() || !code.is_begun(frame.instruction_offset_bytes) => {}
+        Ok(code) => {
+            let line = code.lines.line(frame.instruction_offset_bytes);
+            frames.push((code.name, code.filename, line));
         }
+        Err(error) => unreadable = Some(error.to_string()),
+    };
+    // On an interpreter whose structures are not what we think, the walk may lead anywhere.
+    let end = capture::with_faults_caught(|| {
+        walk(&LiveMemory, &host.layout, host.code_type, host.own_thread_state(), MAX_WALK_FRAMES, &mut visit)
     });
     match (unreadable, end) {
         (Some(error), _) => Err(PyRuntimeError::new_err(error)),
@@ -76,7 +78,8 @@ pub(crate) fn code_lines(py: Python<'_>, code: &Bound<'_, PyAny>) -> PyResult<(S
         let kind = code.get_type().name().unwrap_or_else(|_| PyString::new(py, "something else"));
         return Err(PyTypeError::new_err(format!("code_lines takes a code object, not {kind}")));
     }
-    let code = interpreter::read_code(&LiveMemory, &host.layout, code.as_ptr() as u64)
+    let address = code.as_ptr() as u64;
+    let code = capture::with_faults_caught(|| interpreter::read_code(&LiveMemory, &host.layout, address))
         .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let lines = (0..code.bytecode_len_bytes).step_by(2).map(|offset| code.lines.line(offset as i32)).collect();
     Ok((code.name, code.filename, lines))

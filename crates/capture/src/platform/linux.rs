@@ -174,8 +174,14 @@ pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// The signals that an instruction can raise.
+const RAISED_BY_INSTRUCTIONS: [libc::c_int; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+
 /// The signal mask of the calling thread with every signal blocked, put back when dropped: a thread spawned meanwhile
-/// inherits the full mask, so no signal of the program is ever delivered to it.
+/// inherits the full mask, so no signal of the program is ever delivered to it. Signals that it would raise itself are not
+/// blocked: our loads may fault, and a fault that is blocked ends the process without its handler being asked (Linux
+/// `kernel/signal.c`, `force_sig_info_to_task`).
 pub(crate) struct AllSignalsBlocked(libc::sigset_t);
 
 impl AllSignalsBlocked {
@@ -185,6 +191,9 @@ impl AllSignalsBlocked {
             let mut all: libc::sigset_t = std::mem::zeroed();
             let mut before: libc::sigset_t = std::mem::zeroed();
             libc::sigfillset(&raw mut all);
+            for signal in RAISED_BY_INSTRUCTIONS {
+                libc::sigdelset(&raw mut all, signal);
+            }
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
             Self(before)
         }

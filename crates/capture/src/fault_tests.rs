@@ -1,0 +1,71 @@
+//! Tests of [`crate::fault`] and [`crate::safe_load`] in this very process: loads that fault, whoever does them.
+
+use std::sync::Mutex;
+
+use interpreter::{Fault, Memory};
+
+use crate::platform::AllSignalsBlocked;
+use crate::safe_load::LiveMemory;
+use crate::{disposition, fault};
+
+/// Dispositions belong to the process, and tests run side by side.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Pages that end before a page that is not mapped.
+fn end_of_mapping() -> (memmap2::MmapMut, u64) {
+    // SAFETY: a plain question.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let mapping = memmap2::MmapMut::map_anon(2 * page_bytes).expect("two pages");
+    let second = mapping.as_ptr() as u64 + page_bytes as u64;
+    // SAFETY: the page is the mapping's own, and nothing but loads that may fault touches it.
+    assert_eq!(unsafe { libc::mprotect(second as *mut libc::c_void, page_bytes, libc::PROT_NONE) }, 0);
+    (mapping, second)
+}
+
+#[test]
+fn a_bad_address_is_an_error_in_every_thread() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fault::install().expect("a handler");
+    let (mapping, bad) = end_of_mapping();
+    let check = move || {
+        assert_eq!(LiveMemory.read_u64(bad), Err(Fault));
+        assert_eq!(LiveMemory.read_u64(bad - 8), Ok(0));
+        for wild in [0, 8, 0x1000, bad + 1, u64::MAX - 7, 1 << 47, 0x8000_0000_0000_0000] {
+            assert_eq!(LiveMemory.read_u64(wild), Err(Fault), "{wild:#x}");
+        }
+    };
+    check();
+    // The collector's thread is made like this.
+    let collector = {
+        let _no_signals_for_it = AllSignalsBlocked::new();
+        std::thread::spawn(check)
+    };
+    collector.join().expect("its loads may fault");
+    // A thread of the program may block everything, and ask for a snapshot.
+    let caller = std::thread::spawn(move || {
+        // SAFETY: a whole set, filled in by the call before it is read.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        }
+        let _allowed = fault::Allowed::new();
+        check();
+    });
+    caller.join().expect("its loads may fault");
+    fault::uninstall();
+    drop(mapping);
+}
+
+#[test]
+fn what_was_there_is_there_again() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let owners = || [libc::SIGSEGV, libc::SIGBUS].map(|signal| disposition::current(signal).expect("an answer"));
+    let before = owners();
+    fault::install().expect("a handler");
+    assert!(owners().iter().zip(&before).all(|(now, before)| now.sa_sigaction != before.sa_sigaction));
+    fault::uninstall();
+    for (now, before) in owners().iter().zip(&before) {
+        assert_eq!((now.sa_sigaction, now.sa_flags), (before.sa_sigaction, before.sa_flags));
+    }
+}
