@@ -181,16 +181,18 @@ pub fn is_active() -> bool {
 
 /// Looks at the interpreter's memory as a session does: a load that faults gives an error, whether a session runs or not.
 pub fn with_faults_caught<T>(look: impl FnOnce() -> T) -> T {
-    struct Installed;
-    impl Drop for Installed {
+    struct Borrowed(bool);
+    impl Drop for Borrowed {
         fn drop(&mut self) {
-            fault::uninstall();
+            if self.0 {
+                fault::uninstall();
+            }
         }
     }
     let control = control();
     let _allowed = fault::Allowed::new();
-    // Where the system refuses, a fault is the program's: nothing better can be done.
-    let _installed = if control.is_none() { fault::install().ok().map(|()| Installed) } else { None };
+    // In a session somebody may have gone on top of ours. Where the system refuses, a fault is the program's.
+    let _borrowed = Borrowed(fault::install().is_ok() && control.is_none());
     look()
 }
 
