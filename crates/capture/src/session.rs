@@ -331,6 +331,8 @@ impl Session {
             fault::uninstall();
             return Err(refused("a handler for SIGPROF")(error));
         }
+        #[cfg(feature = "inject-faults")]
+        crate::injection::begin();
         gate::open(&shared);
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
@@ -393,6 +395,8 @@ impl Session {
 fn finish(shared: &Shared, mut collector: Collector) -> Profile {
     shared.is_paused.store(true, Ordering::SeqCst);
     collector.end_ticks();
+    // A handler that was about to leave a record behind has done so; a record that is not finished holds up those behind it.
+    gate::wait_until_empty();
     // Code objects are still followed, so the last records can be named.
     collector.settle_all();
     release_process();
@@ -401,6 +405,8 @@ fn finish(shared: &Shared, mut collector: Collector) -> Profile {
 
 /// Undoes what a session did to the process, in the order in which nothing can be missed.
 fn release_process() {
+    #[cfg(feature = "inject-faults")]
+    crate::injection::tamper_with_one_of(0);
     sigprof::uninstall();
     code_lifetime::uninstall();
     gate::close();
