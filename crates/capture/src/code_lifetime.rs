@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::gate;
 use crate::host::Host;
+use crate::retirement::retire;
 use crate::safe_load::LiveMemory;
 
 type Dealloc = unsafe extern "C" fn(*mut c_void);
@@ -53,12 +54,8 @@ pub(crate) fn uninstall() {
 }
 
 unsafe extern "C" fn on_dealloc(code: *mut c_void) {
-    if let Some(shared) = gate::enter()
-        && shared.filter.may_contain(code as u64)
-    {
-        let mut symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let position = shared.ring.reserved_position();
-        symbols.retire(&LiveMemory, code as u64, position);
+    if let Some(shared) = gate::enter() {
+        retire(&shared.ring, &shared.filter, &shared.symbols, &LiveMemory, code as u64);
     }
     let original = ORIGINAL.load(Ordering::SeqCst);
     // SAFETY: `install` stored the slot's former content before it put us there: CPython's own deallocator, or that of

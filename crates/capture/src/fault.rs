@@ -65,6 +65,8 @@ extern "C" fn on_fault<const LEVEL: usize>(
     let from_kernel = code > 0;
     if from_kernel && cpu.program_counter() == safe_load::faulting_instruction() as u64 {
         cpu.set_program_counter(safe_load::recovery_instruction() as u64);
+        #[cfg(feature = "inject-faults")]
+        crate::injection::note_fault();
         return;
     }
     let [segv, bus] = &TAKEOVERS;

@@ -110,6 +110,27 @@ impl Host {
         })
     }
 
+    /// An interpreter that is not there.
+    #[cfg(all(test, feature = "inject-faults"))]
+    pub(crate) fn of_test(
+        layout: Layout,
+        runtime_address: u64,
+        code_type: u64,
+        get_this_thread_state: ThreadStateFunction,
+        get_unchecked: ThreadStateFunction,
+    ) -> Self {
+        Self {
+            layout,
+            runtime_address,
+            code_type,
+            get_this_thread_state,
+            get_unchecked,
+            eval_frame: 0,
+            has_unsafe_entry: false,
+            tid_offset_bytes: None,
+        }
+    }
+
     /// The calling thread's state whether it holds the GIL or not, 0 where it has none; handler-safe.
     ///
     /// `PyGILState_GetThisThreadState` reads a thread-specific value that CPython made at start-up.

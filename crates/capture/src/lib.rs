@@ -16,6 +16,8 @@
 compile_error!("spprof's capture crate supports Linux only for now; other systems have their place in platform/");
 
 mod code_filter;
+#[cfg(test)]
+mod code_filter_tests;
 mod code_lifetime;
 mod collection;
 mod collector;
@@ -29,10 +31,15 @@ mod fork;
 mod gate;
 mod handler;
 mod host;
+#[cfg(feature = "inject-faults")]
+mod injection;
+#[cfg(all(test, feature = "inject-faults"))]
+mod injection_tests;
 mod outside;
 mod pages;
 mod platform;
 mod record;
+mod retirement;
 mod ring;
 #[cfg(test)]
 mod ring_tests;
@@ -42,6 +49,8 @@ mod session;
 mod shared;
 mod sigprof;
 mod slots;
+#[cfg(test)]
+mod slots_tests;
 mod symbols;
 mod sync;
 mod takeover;
@@ -49,10 +58,23 @@ mod takeover;
 mod takeover_tests;
 mod termination;
 mod tick;
+mod turnstile;
+
+// Fake memory, for the tests of the handler on wrong values.
+#[cfg(all(test, feature = "inject-faults"))]
+#[allow(dead_code)]
+#[path = "../../interpreter/tests/builds/build.rs"]
+mod build;
+#[cfg(all(test, feature = "inject-faults"))]
+#[allow(dead_code)]
+#[path = "../../interpreter/tests/builds/image.rs"]
+mod image;
 
 pub use collection::{collection_began, collection_ended};
 pub use examination::{Examination, examine_system, system_name};
 pub use host::{Host, HostError};
+#[cfg(feature = "inject-faults")]
+pub use injection::injected;
 pub use safe_load::LiveMemory;
 pub use session::{
     OnTermination, Options, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start, stats, stop,

@@ -86,7 +86,12 @@ fn load_word(address: u64) -> Result<u64, Fault> {
     // SAFETY: the load faults on an unmapped address and the fault handler turns that into `ok == 0`; it is installed
     // by `Session::start` for as long as ticks or the collector run. An aligned word of mapped memory is always loadable.
     let loaded = unsafe { spprof_load_word(address) };
-    if loaded.ok == 1 { Ok(loaded.value) } else { Err(Fault) }
+    if loaded.ok != 1 {
+        return Err(Fault);
+    }
+    #[cfg(feature = "inject-faults")]
+    let loaded = Loaded { value: crate::injection::tamper(loaded.value), ..loaded };
+    Ok(loaded.value)
 }
 
 /// The memory of this process.

@@ -185,16 +185,18 @@ pub fn is_active() -> bool {
 
 /// Looks at the interpreter's memory as a session does: a load that faults gives an error, whether a session runs or not.
 pub fn with_faults_caught<T>(look: impl FnOnce() -> T) -> T {
-    struct Installed;
-    impl Drop for Installed {
+    struct Borrowed(bool);
+    impl Drop for Borrowed {
         fn drop(&mut self) {
-            fault::uninstall();
+            if self.0 {
+                fault::uninstall();
+            }
         }
     }
     let control = control();
     let _allowed = fault::Allowed::new();
-    // Where the system refuses, a fault is the program's: nothing better can be done.
-    let _installed = if control.is_none() { fault::install().ok().map(|()| Installed) } else { None };
+    // In a session somebody may have gone on top of ours. Where the system refuses, a fault is the program's.
+    let _borrowed = Borrowed(fault::install().is_ok() && control.is_none());
     look()
 }
 
@@ -334,6 +336,8 @@ impl Session {
             fault::uninstall();
             return Err(refused("a handler for SIGPROF")(error));
         }
+        #[cfg(feature = "inject-faults")]
+        crate::injection::begin();
         gate::open(&shared);
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
@@ -396,6 +400,8 @@ impl Session {
 fn finish(shared: &Shared, mut collector: Collector) -> Profile {
     shared.is_paused.store(true, Ordering::SeqCst);
     collector.end_ticks();
+    // A handler that was about to leave a record behind has done so; a record that is not finished holds up those behind it.
+    gate::wait_until_empty();
     // Code objects are still followed, so the last records can be named.
     collector.settle_all();
     release_process();
@@ -404,6 +410,8 @@ fn finish(shared: &Shared, mut collector: Collector) -> Profile {
 
 /// Undoes what a session did to the process, in the order in which nothing can be missed.
 fn release_process() {
+    #[cfg(feature = "inject-faults")]
+    crate::injection::tamper_with_one_of(0);
     sigprof::uninstall();
     code_lifetime::uninstall();
     gate::close();

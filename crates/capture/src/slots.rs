@@ -7,9 +7,8 @@
 //! While a slot is [`ARMED`] its thread's handler owns the timer and re-arms it; the handler that finds its thread blocked
 //! sets [`PARKED`], and from then on the collector owns it until it arms it again.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-
 use crate::platform::{Tid, TimerId};
+use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Threads that can be sampled at once: 4,096 slots of one cache line are 256 KiB of address space, touched as needed.
 pub(crate) const MAX_THREADS: usize = 4096;
@@ -38,6 +37,29 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// As fresh pages are.
+    #[cfg(test)]
+    pub(crate) fn vacant() -> Self {
+        Self {
+            generation: AtomicU32::new(0),
+            tid: AtomicI32::new(0),
+            timer_plus_one: AtomicI32::new(0),
+            phase: AtomicU32::new(PARKED),
+            last_cell: AtomicU64::new(0),
+            missed_ticks: AtomicU32::new(0),
+            torn_walks: AtomicU32::new(0),
+            seed: AtomicU64::new(0),
+        }
+    }
+
+    /// One whose next owner but one gets the first generation again.
+    #[cfg(test)]
+    pub(crate) fn vacant_before_the_wrap() -> Self {
+        let slot = Self::vacant();
+        slot.generation.store(TickValue::GENERATION_MASK - 1, Ordering::Relaxed);
+        slot
+    }
+
     /// The collector gives the slot to a thread; returns the new generation.
     pub(crate) fn occupy(&self, tid: Tid, seed: u64, cell: u64) -> u32 {
         self.tid.store(tid, Ordering::Relaxed);
@@ -152,64 +174,5 @@ impl TickValue {
             slot: (bits >> 24) as u16,
             generation: bits as u32 & Self::GENERATION_MASK,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn vacant() -> Slot {
-        Slot {
-            generation: AtomicU32::new(0),
-            tid: AtomicI32::new(0),
-            timer_plus_one: AtomicI32::new(0),
-            phase: AtomicU32::new(0),
-            last_cell: AtomicU64::new(0),
-            missed_ticks: AtomicU32::new(0),
-            torn_walks: AtomicU32::new(0),
-            seed: AtomicU64::new(0),
-        }
-    }
-
-    #[test]
-    fn a_late_signal_does_not_match_the_next_owner() {
-        let slot = vacant();
-        assert!(!slot.belongs_to(0), "generation 0 is vacant");
-        let first = slot.occupy(10, 1, 0);
-        assert!(slot.belongs_to(first));
-        slot.vacate();
-        assert!(!slot.belongs_to(first));
-        let second = slot.occupy(11, 2, 0);
-        assert!(slot.belongs_to(second) && !slot.belongs_to(first));
-    }
-
-    #[test]
-    fn generations_stay_odd_for_owners_across_the_wrap() {
-        let slot = vacant();
-        slot.generation.store(TickValue::GENERATION_MASK - 1, Ordering::Relaxed);
-        assert_eq!(slot.occupy(1, 1, 0), TickValue::GENERATION_MASK);
-        slot.vacate();
-        assert_eq!(slot.occupy(1, 1, 0), 1);
-    }
-
-    #[test]
-    fn the_kernel_s_timer_0_is_a_timer() {
-        let slot = vacant();
-        assert_eq!(slot.timer(), None);
-        slot.set_timer(TimerId(0));
-        assert_eq!(slot.timer(), Some(TimerId(0)));
-    }
-
-    #[test]
-    fn values_come_back_and_strangers_are_refused() {
-        let value = TickValue { session: 200, slot: 4_095, generation: 0xab_cdef };
-        assert_eq!(TickValue::from_bits(value.to_bits()), Some(value));
-        assert_eq!(TickValue::from_bits(0x7fff_dead_beef), None);
-    }
-
-    #[test]
-    fn a_slot_is_one_cache_line() {
-        assert_eq!(std::mem::size_of::<Slot>(), 64);
     }
 }

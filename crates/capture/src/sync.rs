@@ -1,3 +1,6 @@
-//! The atomics of the ring, in a module of their own so that `tests/ring_model.rs` can put loom's in their place.
+//! What the lock-free protocols are made of, in a module of its own so that `tests/ring_model.rs` and `tests/models` can put
+//! loom's in their place.
 
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::Mutex;
+pub(crate) use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::thread::yield_now;

@@ -41,11 +41,6 @@ impl Takeover {
         disposition::current(self.signal).ok().and_then(|action| self.level_of(action.sa_sigaction))
     }
 
-    /// Whether the signal is ours right now.
-    pub(crate) fn is_installed(&self) -> bool {
-        self.installed_level().is_some()
-    }
-
     /// What `level` passes on to; handler-safe.
     pub(crate) fn below(&self, level: usize) -> Option<&SavedDisposition> {
         self.below.get(level)
