@@ -52,22 +52,23 @@ impl Origin {
     }
 
     fn of_file(file: &str) -> Origin {
+        // The last part is a file, not a folder.
+        let Some((folders, _)) = file.rsplit_once(['/', '\\']) else { return Origin::Own };
         let mut origin = Origin::Own;
-        let mut folders = file.split(['/', '\\']).peekable();
-        while let Some(folder) = folders.next() {
-            // The last part is a file, not a folder.
-            let Some(next) = folders.peek() else { break };
+        let mut before = "";
+        for folder in folders.split(['/', '\\']) {
             if ["site-packages", "dist-packages"].contains(&folder) {
-                // Within the standard library's folder, so whatever came before does not count.
+                // It lies within the standard library's folder, so whatever came before does not count.
                 return Origin::Library;
             }
-            let in_lib = ["lib", "lib64"].contains(&folder) && is_python(next, &["python", "pypy"]);
-            // Windows has no number there: `Python312\Lib`.
-            let windows_lib = next.eq_ignore_ascii_case("lib") && is_python(folder, &["Python", "cpython-"]);
+            let in_lib = ["lib", "lib64"].contains(&before) && is_python(folder, &["python", "pypy"]);
+            // Windows has the version before: `Python312\Lib`.
+            let windows_lib = folder.eq_ignore_ascii_case("lib") && is_python(before, &["Python", "cpython-"]);
             let zip = folder.ends_with(".zip") && is_python(folder, &["python"]);
             if in_lib || windows_lib || zip {
                 origin = Origin::StandardLibrary;
             }
+            before = folder;
         }
         origin
     }
