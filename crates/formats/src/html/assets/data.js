@@ -1,0 +1,160 @@
+// @ts-check
+// Unpacks the data; `payload.rs` says how it is laid out.
+
+/** What a thread was doing: positions in `ACTIVITIES`. */
+const RUNNING = 0;
+const WAITING = 1;
+const WAITING_FOR_GIL = 2;
+const ACTIVITIES = ["running", "waiting", "waiting for the GIL"];
+
+/**
+ * @typedef {{label: string, bit: number}} ClockInfo
+ * @typedef {{node: Float64Array, activity: Float64Array, weights: Float64Array[], carriers: Float64Array[]}} Totals
+ * @typedef {{begin_ns: Float64Array, end_ns: Float64Array, node: Float64Array, activity: Uint8Array, carries: Uint8Array,
+ *   samples: Float64Array, weights: Float64Array[]}} Timeline
+ * @typedef {{label: string, is_main: boolean, is_folded: boolean, totals: Totals, timeline: Timeline}} ThreadData
+ * @typedef {{name: string[], file: string[], line: Float64Array, origin: Float64Array, sourceFirst: Float64Array,
+ *   sourceLast: Float64Array, count: number}} Functions
+ * @typedef {{parent: Uint32Array, function: Uint32Array, line: Uint32Array, count: number}} Nodes
+ * @typedef {{status: string, lines: Map<number, string>}} Source
+ * @typedef {{title: string, numbers: any, clocks: ClockInfo[], origins: string[], functions: Functions, nodes: Nodes,
+ *   threads: ThreadData[], window_runs: number, sources: Map<string, Source>, end_ns: number}} Data
+ */
+
+class Columns {
+  /** @param {Uint8Array} bytes @param {number} at */
+  constructor(bytes, at) {
+    this.bytes = bytes;
+    this.at = at;
+  }
+
+  number() {
+    const bytes = this.bytes;
+    let byte = bytes[this.at++];
+    if (byte < 0x80) return byte;
+    let value = byte & 0x7f;
+    let scale = 0x80;
+    do {
+      byte = bytes[this.at++];
+      value += (byte & 0x7f) * scale;
+      scale *= 0x80;
+    } while (byte >= 0x80);
+    return value;
+  }
+
+  difference() {
+    const value = this.number();
+    return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+  }
+
+  /** @param {number} length */
+  column(length) {
+    const column = new Float64Array(length);
+    for (let row = 0; row < length; row++) column[row] = this.number();
+    return column;
+  }
+}
+
+/** @param {string} base64 @returns {Promise<Data>} */
+async function unpack(base64) {
+  const text = atob(base64);
+  const packed = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) packed[at] = text.charCodeAt(at);
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const jsonLength = new DataView(bytes.buffer).getUint32(0, true);
+  const json = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + jsonLength)));
+  const columns = new Columns(bytes, 4 + jsonLength);
+
+  const functions = readFunctions(columns, json.functions, json.strings);
+  const nodes = readNodes(columns, json.nodes, functions.line);
+  /** @type {Totals[]} */
+  const totals = json.threads.map((/** @type {any} */ thread) => readTotals(columns, thread.totals, json.clocks.length));
+  let end_ns = json.numbers.end_monotonic_ns - json.numbers.start_monotonic_ns;
+  /** @type {ThreadData[]} */
+  const threads = json.threads.map((/** @type {any} */ thread, /** @type {number} */ index) => {
+    const timeline = readTimeline(columns, thread, json.clocks.length, json.unit_ns);
+    if (!thread.is_folded && thread.entries > 0) end_ns = Math.max(end_ns, timeline.end_ns[thread.entries - 1]);
+    return { ...thread, label: printable(thread.label), totals: totals[index], timeline };
+  });
+  /** @type {Map<string, Source>} */
+  const sources = new Map();
+  for (const { file, status, lines } of json.sources) {
+    const byNumber = new Map();
+    for (const [first, stretch] of lines) {
+      stretch.split("\n").forEach((/** @type {string} */ line, /** @type {number} */ index) => byNumber.set(first + index, line));
+    }
+    sources.set(file, { status, lines: byNumber });
+  }
+  return { ...json, functions, nodes, threads, sources, end_ns };
+}
+
+/** @param {Columns} columns @param {number} count @param {string[]} strings @returns {Functions} */
+function readFunctions(columns, count, strings) {
+  const text = () => Array.from(columns.column(count), (position) => strings[position]);
+  return {
+    count,
+    name: text(),
+    file: text(),
+    line: columns.column(count),
+    origin: columns.column(count),
+    sourceFirst: columns.column(count),
+    sourceLast: columns.column(count),
+  };
+}
+
+/** @param {Columns} columns @param {number} count @param {Float64Array} firstLines @returns {Nodes} */
+function readNodes(columns, count, firstLines) {
+  const nodes = { count, parent: new Uint32Array(count), function: new Uint32Array(count), line: new Uint32Array(count) };
+  for (let node = 1; node < count; node++) nodes.parent[node] = node - columns.number();
+  for (let node = 1; node < count; node++) nodes.function[node] = columns.number();
+  for (let node = 1; node < count; node++) nodes.line[node] = firstLines[nodes.function[node]] + columns.difference();
+  return nodes;
+}
+
+/** @param {Columns} columns @param {number} count @param {number} clocks @returns {Totals} */
+function readTotals(columns, count, clocks) {
+  const node = columns.column(count);
+  for (let row = 1; row < count; row++) node[row] += node[row - 1];
+  const activity = columns.column(count);
+  columns.column(count); // all samples: what a clock counts is in its carriers
+  const weights = [];
+  const carriers = [];
+  for (let clock = 0; clock < clocks; clock++) {
+    const column = new Float64Array(count);
+    for (let row = 0; row < count; row++) {
+      column[row] = columns.difference() + (clock > 0 ? weights[clock - 1][row] : 0);
+    }
+    weights.push(column);
+    carriers.push(columns.column(count));
+  }
+  return { node, activity, weights, carriers };
+}
+
+/** @param {Columns} columns @param {any} thread @param {number} clocks @param {number} unit_ns @returns {Timeline} */
+function readTimeline(columns, thread, clocks, unit_ns) {
+  const count = thread.entries;
+  const node = columns.column(count);
+  const gap = columns.column(count);
+  const flags = columns.column(count);
+  const samples = columns.column(count);
+  const wall = columns.column(count);
+  const weights = [];
+  for (let clock = 0; clock < clocks; clock++) {
+    const column = new Float64Array(count);
+    for (let row = 0; row < count; row++) column[row] = (wall[row] + columns.difference()) * unit_ns;
+    weights.push(column);
+  }
+  const begin_ns = new Float64Array(count);
+  const end_ns = new Float64Array(count);
+  let at = 0;
+  for (let row = 0; row < count; row++) {
+    at += gap[row];
+    begin_ns[row] = thread.start_ns + at * unit_ns;
+    at += wall[row];
+    end_ns[row] = thread.start_ns + at * unit_ns;
+  }
+  const activity = Uint8Array.from(flags, (value) => value & 3);
+  const carries = Uint8Array.from(flags, (value) => value >> 2);
+  return { begin_ns, end_ns, node, activity, carries, samples, weights };
+}
