@@ -26,4 +26,4 @@ def _finish(pid: int, output: str) -> None:
     if os.getpid() != pid or not _session.is_active():
         return
     if _session._stop_at_exit() and sys.stderr is not None:
-        print(f"spprof: the profile is in {output}; open it at https://www.speedscope.app", file=sys.stderr)
+        print(f"spprof: the profile is in {output}; `spprof view {output}` shows it", file=sys.stderr)

@@ -91,7 +91,10 @@ impl<'a> Sources<'a> {
         }
         let start_unix_ns = self.profile.info.start.unix_ns;
         let file = self.files.entry(function.file).or_insert_with(|| File::read(Path::new(name), start_unix_ns));
-        let (Some(&first_seen), Some(&last_seen)) = (seen.first(), seen.last()) else { return };
+        // Where the profile does not tell lines, the function is shown all the same.
+        let known = (function.first_line > 0).then_some(function.first_line);
+        let Some(first_seen) = seen.first().copied().or(known) else { return };
+        let last_seen = seen.last().copied().unwrap_or(first_seen);
         if file.status == Status::Read && last_seen as usize > file.text.len() {
             // The same name, but not the same program.
             file.status = Status::Changed;

@@ -9,8 +9,8 @@ use profile::{Clock, Gil, NodeId, Sample, Thread};
 
 use crate::html::payload::MAX_WEIGHT_NS;
 
-/// Entries of all threads. Each takes 3 to 4 bytes of the file.
-pub(crate) const MAX_ENTRIES: usize = 1 << 18;
+/// Entries of all threads. Each takes some 3 bytes of the file.
+pub(crate) const MAX_ENTRIES: usize = 1 << 17;
 
 /// What a thread was doing, as the page colours it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,16 +9,16 @@ const ACTIVITIES = ["running", "waiting", "waiting for the GIL"];
 
 /**
  * @typedef {{label: string, bit: number}} ClockInfo
- * @typedef {{node: Float64Array, activity: Float64Array, weights: Float64Array[], carriers: Float64Array[]}} Totals
+ * @typedef {{node: Float64Array, activity: Float64Array, samples: Float64Array, weights: Float64Array[], carriers: Float64Array[]}} Totals
  * @typedef {{begin_ns: Float64Array, end_ns: Float64Array, node: Float64Array, activity: Uint8Array, carries: Uint8Array,
  *   samples: Float64Array, weights: Float64Array[]}} Timeline
- * @typedef {{label: string, is_main: boolean, is_folded: boolean, totals: Totals, timeline: Timeline}} ThreadData
+ * @typedef {{label: string, is_main: boolean, is_folded: boolean, timeline: Timeline}} ThreadData
  * @typedef {{name: string[], file: string[], line: Float64Array, origin: Float64Array, sourceFirst: Float64Array,
  *   sourceLast: Float64Array, count: number}} Functions
  * @typedef {{parent: Uint32Array, function: Uint32Array, line: Uint32Array, count: number}} Nodes
  * @typedef {{status: string, lines: Map<number, string>}} Source
  * @typedef {{title: string, numbers: any, clocks: ClockInfo[], origins: string[], functions: Functions, nodes: Nodes,
- *   threads: ThreadData[], window_runs: number, sources: Map<string, Source>, end_ns: number}} Data
+ *   totals: Totals[], threads: ThreadData[], window_runs: number, sources: Map<string, Source>, end_ns: number}} Data
  */
 
 class Columns {
@@ -69,13 +69,14 @@ async function unpack(base64) {
   const functions = readFunctions(columns, json.functions, json.strings);
   const nodes = readNodes(columns, json.nodes, functions.line);
   /** @type {Totals[]} */
-  const totals = json.threads.map((/** @type {any} */ thread) => readTotals(columns, thread.totals, json.clocks.length));
+  const totals = json.totals.map((/** @type {number} */ count) => readTotals(columns, count, json.clocks.length));
+  const leaves = sortedLeaves(totals);
   let end_ns = json.numbers.end_monotonic_ns - json.numbers.start_monotonic_ns;
   /** @type {ThreadData[]} */
-  const threads = json.threads.map((/** @type {any} */ thread, /** @type {number} */ index) => {
-    const timeline = readTimeline(columns, thread, json.clocks.length, json.unit_ns);
+  const threads = json.threads.map((/** @type {any} */ thread) => {
+    const timeline = readTimeline(columns, thread, leaves, json);
     if (!thread.is_folded && thread.entries > 0) end_ns = Math.max(end_ns, timeline.end_ns[thread.entries - 1]);
-    return { ...thread, label: printable(thread.label), totals: totals[index], timeline };
+    return { ...thread, label: printable(thread.label), timeline };
   });
   /** @type {Map<string, Source>} */
   const sources = new Map();
@@ -86,7 +87,7 @@ async function unpack(base64) {
     }
     sources.set(file, { status, lines: byNumber });
   }
-  return { ...json, functions, nodes, threads, sources, end_ns };
+  return { ...json, functions, nodes, totals, threads, sources, end_ns };
 }
 
 /** @param {Columns} columns @param {number} count @param {string[]} strings @returns {Functions} */
@@ -106,9 +107,34 @@ function readFunctions(columns, count, strings) {
 /** @param {Columns} columns @param {number} count @param {Float64Array} firstLines @returns {Nodes} */
 function readNodes(columns, count, firstLines) {
   const nodes = { count, parent: new Uint32Array(count), function: new Uint32Array(count), line: new Uint32Array(count) };
-  for (let node = 1; node < count; node++) nodes.parent[node] = node - columns.number();
-  for (let node = 1; node < count; node++) nodes.function[node] = columns.number();
-  for (let node = 1; node < count; node++) nodes.line[node] = firstLines[nodes.function[node]] + columns.difference();
+  const lengths = columns.column(4);
+  const [successors, frames, functions, lines] = Array.from(lengths, (length) => {
+    const part = new Columns(columns.bytes, columns.at);
+    columns.at += length;
+    return part;
+  });
+  /** Below each frame, which frames were seen. @type {number[][]} */
+  const below = [[]];
+  const functionOf = [0];
+  const lineOf = [0];
+  const frameOf = new Uint32Array(count);
+  for (let node = 1; node < count; node++) {
+    const parent = node - columns.number();
+    const known = below[frameOf[parent]];
+    const successor = successors.number();
+    let frame = successor > 0 ? known[successor - 1] : frames.number();
+    if (frame === 0) {
+      frame = below.length;
+      below.push([]);
+      functionOf.push(functions.number());
+      lineOf.push(firstLines[functionOf[frame]] + lines.difference());
+    }
+    if (successor === 0) known.push(frame);
+    frameOf[node] = frame;
+    nodes.parent[node] = parent;
+    nodes.function[node] = functionOf[frame];
+    nodes.line[node] = lineOf[frame];
+  }
   return nodes;
 }
 
@@ -117,7 +143,7 @@ function readTotals(columns, count, clocks) {
   const node = columns.column(count);
   for (let row = 1; row < count; row++) node[row] += node[row - 1];
   const activity = columns.column(count);
-  columns.column(count); // all samples: what a clock counts is in its carriers
+  const samples = columns.column(count);
   const weights = [];
   const carriers = [];
   for (let clock = 0; clock < clocks; clock++) {
@@ -126,21 +152,32 @@ function readTotals(columns, count, clocks) {
       column[row] = columns.difference() + (clock > 0 ? weights[clock - 1][row] : 0);
     }
     weights.push(column);
-    carriers.push(columns.column(count));
+    carriers.push(columns.column(count).map((without, row) => samples[row] - without));
   }
-  return { node, activity, weights, carriers };
+  return { node, activity, samples, weights, carriers };
 }
 
-/** @param {Columns} columns @param {any} thread @param {number} clocks @param {number} unit_ns @returns {Timeline} */
-function readTimeline(columns, thread, clocks, unit_ns) {
+/** The nodes that are leaves, those with most samples first. @param {Totals[]} totals */
+function sortedLeaves(totals) {
+  /** @type {Map<number, number>} */
+  const samples = new Map();
+  for (const table of totals) {
+    table.node.forEach((leaf, row) => samples.set(leaf, (samples.get(leaf) ?? 0) + table.samples[row]));
+  }
+  return Float64Array.from(Array.from(samples).sort((a, b) => b[1] - a[1] || a[0] - b[0]), ([leaf]) => leaf);
+}
+
+/** @param {Columns} columns @param {any} thread @param {Float64Array} leaves @param {any} json @returns {Timeline} */
+function readTimeline(columns, thread, leaves, { clocks, unit_ns, window_runs }) {
   const count = thread.entries;
-  const node = columns.column(count);
+  const node = columns.column(count).map((position) => leaves[position]);
   const gap = columns.column(count);
   const flags = columns.column(count);
-  const samples = columns.column(count);
+  // Where one stands for a window of them, one has been looked at.
+  const samples = window_runs > 1 ? new Float64Array(count).fill(1) : columns.column(count);
   const wall = columns.column(count);
   const weights = [];
-  for (let clock = 0; clock < clocks; clock++) {
+  for (let clock = 0; clock < clocks.length; clock++) {
     const column = new Float64Array(count);
     for (let row = 0; row < count; row++) column[row] = (wall[row] + columns.difference()) * unit_ns;
     weights.push(column);

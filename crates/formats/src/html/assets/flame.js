@@ -185,6 +185,8 @@ class FlameGraph {
   }
 
   resize() {
+    // As high as the deepest stack of all and what may follow it, whatever is shown now: the page must not jump.
+    this.box.style.height = `min(var(--flame-height), ${(this.tree.levels + 1) * ROW_PX}px)`;
     this.space.style.height = `${this.levels * ROW_PX}px`;
     this.draw();
   }
@@ -219,7 +221,11 @@ class FlameGraph {
       while (frame < end && x[frame] < this.to) {
         const here = tree.function[node[frame]];
         const isFunction = kind[frame] === IS_FUNCTION;
-        const colour = isFunction ? origin[here] : kind[frame] === WAITING ? WAITING_COLOUR : GIL_COLOUR;
+        const colour = !isFunction
+          ? [0, WAITING_COLOUR, GIL_COLOUR][kind[frame]]
+          : node[frame] > 0
+            ? origin[here]
+            : ROOT_COLOUR;
         const isDim = this.matches !== null && !(this.matches[here] && isFunction);
         const batch = batches[colour * SHADES + (isFunction ? here % SHADES : 1) + (isDim ? tones : 0)];
         const left = Math.max(0, (x[frame] - this.from) * scale);

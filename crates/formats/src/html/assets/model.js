@@ -75,6 +75,11 @@ class CallTree {
   }
 }
 
+/** Whether there is a table of exact sums. @param {Data} data @param {Choice} selection */
+function isExact(data, { thread, range }) {
+  return range === null && (thread === -1 || data.totals.length === data.threads.length);
+}
+
 /** What a selection adds up to, in nanoseconds of its clock. */
 class Sums {
   /** @param {Data} data @param {CallTree} tree @param {Choice} selection */
@@ -88,11 +93,15 @@ class Sums {
     /** By node: the samples that carry `total`. */
     this.samples = new Float64Array(tree.count);
     this.byActivity = new Float64Array(ACTIVITIES.length);
-    data.threads.forEach((thread, index) => {
-      if (selection.thread !== -1 && selection.thread !== index) return;
-      if (selection.range) this.#addRange(tree, thread, selection, data);
-      else this.#addTotals(tree, thread.totals, selection.clock);
-    });
+    /** Some of the order of time was left out, so shares are what a part of the samples says. */
+    this.isEstimate = data.window_runs > 1 && !isExact(data, selection);
+    if (isExact(data, selection)) {
+      const tables = selection.thread === -1 ? data.totals : [data.totals[selection.thread]];
+      for (const totals of tables) this.#addTotals(tree, totals, selection.clock);
+    } else {
+      const { thread } = selection;
+      for (const one of thread === -1 ? data.threads : [data.threads[thread]]) this.#addTimeline(tree, one, selection, data);
+    }
     for (let node = tree.count - 1; node > 0; node--) {
       this.total[tree.parent[node]] += this.total[node];
       this.samples[tree.parent[node]] += this.samples[node];
@@ -111,9 +120,9 @@ class Sums {
   }
 
   /** @param {CallTree} tree @param {ThreadData} thread @param {Choice} selection @param {Data} data */
-  #addRange(tree, thread, selection, data) {
-    if (thread.is_folded || !selection.range) return; // its samples have no time
-    const [from, to] = selection.range;
+  #addTimeline(tree, thread, selection, data) {
+    if (thread.is_folded && selection.range) return; // its samples have no time
+    const [from, to] = selection.range ?? [-Infinity, Infinity];
     const { begin_ns, end_ns, node, activity, carries, samples, weights } = thread.timeline;
     const weight = weights[selection.clock];
     const bit = 1 << data.clocks[selection.clock].bit;
@@ -121,9 +130,7 @@ class Sums {
       const length = end_ns[row] - begin_ns[row];
       const inside = Math.min(end_ns[row], to) - Math.max(begin_ns[row], from);
       const part = length > 0 ? inside / length : 1;
-      // Where one stands for a window of them, one has been looked at.
-      const count = data.window_runs > 1 ? 1 : samples[row];
-      this.#add(tree, node[row], activity[row], weight[row] * part, carries[row] & bit ? count * part : 0);
+      this.#add(tree, node[row], activity[row], weight[row] * part, carries[row] & bit ? samples[row] * part : 0);
     }
   }
 

@@ -19,9 +19,11 @@ class ReportPage {
     /** @type {FunctionRow[]} */
     this.rows = [];
     this.settling = 0;
+    /** The tables show what the flame graph shows. */
+    this.settled = false;
     this.frameRequest = 0;
 
-    const busy = data.threads.map((thread) => thread.totals.weights[0].reduce((sum, weight) => sum + weight, 0));
+    const busy = data.threads.map((thread) => thread.timeline.weights[0].reduce((sum, weight) => sum + weight, 0));
     this.order = data.threads.map((_, index) => index);
     this.order.sort((a, b) => Number(data.threads[b].is_main) - Number(data.threads[a].is_main) || busy[b] - busy[a] || a - b);
 
@@ -42,6 +44,13 @@ class ReportPage {
     this.listen();
     this.resort();
     this.update();
+    // Something to read from the start: where most time went.
+    const hottest = this.rows.reduce((best, row) => (best && best.own >= row.own ? best : row), this.rows[0]);
+    if (hottest) {
+      this.chosen = hottest.function;
+      this.table.select(this.chosen);
+      this.detail.show(this.chosen, this.rows, /** @type {Sums} */ (this.sums));
+    }
   }
 
   fillPage() {
@@ -76,12 +85,12 @@ class ReportPage {
 
   /** What was asked, got and lost. */
   fillNumbers() {
-    const { numbers, window_runs, threads } = this.data;
+    const { numbers, window_runs, threads, totals } = this.data;
     const duration = numbers.end_monotonic_ns - numbers.start_monotonic_ns;
     const rate = `${numbers.samples_per_second.toFixed(1)} samples/s`;
     const lost = numbers.dropped + numbers.missed_ticks + numbers.truncated_stacks + numbers.torn_stacks;
     const short = byId("numbers-short");
-    short.textContent = `${formatCount(numbers.samples)} samples · ${lost > 0 ? `${formatCount(lost)} lost or cut` : "none lost"}`;
+    short.textContent = `${formatCount(numbers.samples)} samples · ${lost > 0 ? `${formatCount(lost)} missed or cut` : "none missed"}`;
     short.classList.toggle("lossy", lost > 0);
     const list = byId("numbers-list");
     const add = (/** @type {string} */ term, /** @type {string} */ text, isLossy = false) =>
@@ -102,9 +111,10 @@ class ReportPage {
     const cpu = numbers.profiler_cpu_ns;
     add("Profiler CPU", `${formatTime(cpu)}${duration > 0 ? ` (${formatShare(cpu / duration)} of one processor)` : ""}`);
     add("Profiler memory", formatBytes(numbers.memory_bytes));
-    add("Sums", "exact for the whole recording");
+    add("Sums", totals.length === threads.length ? "exact for the whole recording" : "exact for the whole recording and all threads together");
     if (window_runs > 1) {
-      add("Ranges of time", `from one of ${formatCount(window_runs)} stretches with the same stack, drawn by weight, to keep this file small; sums are exact, shares are an estimate`);
+      const what = totals.length === threads.length ? "Ranges of time" : "Ranges, single threads";
+      add(what, `from one of ${formatCount(window_runs)} stretches with the same stack, drawn by weight, to keep this file small: their sums are right, their shares an estimate`);
     } else {
       add("Ranges of time", "from every sample; one that reaches over an end counts in part");
     }
@@ -225,10 +235,11 @@ class ReportPage {
     this.selection.range = range;
     this.lanes.setRange(range);
     const text = range
-      ? `${formatTime(range[0])} – ${formatTime(range[1])} (${formatTime(range[1] - range[0])})${this.data.window_runs > 1 ? ", estimated" : ""}`
+      ? `${formatTime(range[0])} – ${formatTime(range[1])} (${formatTime(range[1] - range[0])})`
       : "Drag to look at a range of time";
     byId("range-text").textContent = text;
     /** @type {HTMLButtonElement} */ (byId("range-clear")).disabled = range === null;
+    this.settled = false;
     // While dragging, one drawing a frame is enough, and the tables come after.
     cancelAnimationFrame(this.frameRequest);
     this.frameRequest = requestAnimationFrame(() => this.update(true));
@@ -257,6 +268,7 @@ class ReportPage {
     this.table.show(this.rows, sums);
     this.detail.show(this.chosen, this.rows, sums);
     this.showFound();
+    this.settled = true;
   }
 
   viewChanged() {
@@ -327,7 +339,7 @@ class ReportPage {
     const name = cut(flame.nameOf(frame), 200);
     if (node === 0) {
       const outside = sums.ownOf(0);
-      return `${name}: ${formatTime(total)}, ${formatCount(sums.count)} samples${outside > 0 ? `, ${formatTime(outside)} of it without a Python function` : ""}`;
+      return `${name}: ${formatTime(total)}, ${formatCount(sums.count)} samples${outside > 0 ? `, ${formatTime(outside)} of it without a Python function` : ""}${sums.isEstimate ? ", shares are estimated" : ""}`;
     }
     return `${name}: total ${formatTime(total)} (${formatShare(total / sums.all)}), self ${formatTime(sums.ownOf(node))}`;
   }

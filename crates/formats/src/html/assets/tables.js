@@ -183,8 +183,10 @@ class FunctionDetail {
       before = number;
       rows.push(this.line(number, lines.get(number), source?.lines.get(number) ?? "", total));
     }
-    const why = first > 0 ? "" : explainSource(source?.status, functions.file[chosen]);
-    const body = rows.length > 0 ? make("div", { class: "scroll" }, make("table", { id: "source", "aria-label": "Lines" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Line"), make("th", { scope: "col" }, "Self"), make("th", { scope: "col" }, "Total"), make("th", { scope: "col" }, "Source"))), make("tbody", {}, ...rows))) : make("p", { class: "note" }, "Which lines it was at is not known.");
+    const hasLines = Array.from(lines.keys()).some((line) => line > 0);
+    const without = hasLines ? "" : "The profile does not say at which lines it was. ";
+    const why = without + (first > 0 ? "" : explainSource(source?.status, functions.file[chosen]));
+    const body = rows.length > 0 ? make("div", { class: "scroll" }, make("table", { id: "source", "aria-label": "Lines" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Line"), make("th", { scope: "col" }, "Self"), make("th", { scope: "col" }, "Total"), make("th", { scope: "col" }, "Source"))), make("tbody", {}, ...rows))) : "";
     return make("section", {}, make("h4", {}, "Lines"), make("p", { id: "source-note", class: "note", hidden: !why }, why), body);
   }
 

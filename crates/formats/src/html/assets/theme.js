@@ -1,10 +1,11 @@
 // @ts-check
 // Light and dark, and the colours that canvases take from the style sheet.
 
-/** In the order of `origins` in the data; then those of threads that wait. */
-const FRAME_COLOURS = ["own", "library", "standard", "native", "gc", "waiting", "gil"];
+/** In the order of `origins` in the data; then those of threads that wait, and of all time. */
+const FRAME_COLOURS = ["own", "library", "standard", "native", "gc", "waiting", "gil", "root"];
 const WAITING_COLOUR = 5;
 const GIL_COLOUR = 6;
+const ROOT_COLOUR = 7;
 
 /** How often a tone returns: neighbours of one kind differ a little. */
 const SHADES = 3;
@@ -12,8 +13,7 @@ const SHADES = 3;
 class Theme {
   constructor() {
     this.preferred = matchMedia("(prefers-color-scheme: dark)");
-    const stored = storedTheme();
-    if (stored) document.documentElement.dataset.theme = stored;
+    this.chosen = storedTheme();
     /** @type {Record<string, string>} */
     this.colours = {};
     /** Fill styles by colour and shade. @type {string[]} */
@@ -22,16 +22,14 @@ class Theme {
   }
 
   get isDark() {
-    const chosen = document.documentElement.dataset.theme;
-    return chosen ? chosen === "dark" : this.preferred.matches;
+    return this.chosen ? this.chosen === "dark" : this.preferred.matches;
   }
 
   /** The other one, from now on. */
   toggle() {
-    const theme = this.isDark ? "light" : "dark";
-    document.documentElement.dataset.theme = theme;
+    this.chosen = this.isDark ? "light" : "dark";
     try {
-      localStorage.setItem("spprof-theme", theme);
+      localStorage.setItem("spprof-theme", this.chosen);
     } catch {
       // Some browsers keep nothing for files.
     }
@@ -39,6 +37,7 @@ class Theme {
   }
 
   read() {
+    document.documentElement.dataset.theme = this.isDark ? "dark" : "light";
     const style = getComputedStyle(document.documentElement);
     const of = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
     for (const name of ["ink", "muted", "faint", "line", "panel", "accent", "running", "gil", "waiting", "frame-ink", "match"]) {
