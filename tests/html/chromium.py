@@ -174,7 +174,7 @@ class Page:
             " element.scrollIntoView({block: 'nearest'}); const box = element.getBoundingClientRect();"
             " return [box.x, box.y, box.width, box.height]; })()"
         )
-        assert box[2] > 0 and box[3] > 0, f"{selector} is not to be seen"
+        assert min(box[2:]) > 0, f"{selector} is not to be seen"
         return box[0] + box[2] / 2, box[1] + box[3] / 2
 
     def mouse(self, kind, x, y, **more):

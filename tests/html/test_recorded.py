@@ -35,10 +35,7 @@ def test_waiting_is_told_from_running(page, tmp_path):
     assert waiting <= everything
     # The time that it waited is the end of its stack.
     assert page.run("Array.from(spprof.flame.kind.subarray(0, spprof.flame.levelStart.at(-1))).includes(1)")
-    expected = {
-        total.function_name: total.self_wall_ns
-        for total in profiler.profile.top(None, clock="wall")
-    }
+    expected = {total.function_name: total.self_wall_ns for total in profiler.profile.top(None, clock="wall")}
     page.run("spprof.setThread(-1)")
     shown = {name: round(own * profiles.MS) for name, own, _, _ in rows(page)}
     assert shown == expected
@@ -46,8 +43,10 @@ def test_waiting_is_told_from_running(page, tmp_path):
 
 def test_run_writes_a_report_with_the_source(page, tmp_path):
     program = tmp_path / "program.py"
-    program.write_text("import time\n\ndef busy():\n    until = time.thread_time() + 0.2\n"
-                       "    while time.thread_time() < until:\n        pass\n\nbusy()\n")
+    program.write_text(
+        "import time\n\ndef busy():\n    until = time.thread_time() + 0.2\n"
+        "    while time.thread_time() < until:\n        pass\n\nbusy()\n"
+    )
     os.utime(program, (1, 1))
     report = tmp_path / "report.html"
     subprocess.run([sys.executable, "-m", "spprof", "run", "-o", report, program], check=True, capture_output=True)

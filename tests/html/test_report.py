@@ -291,9 +291,7 @@ def test_clocks(page, known):
     ]
     page.press("c")
     assert all_ms(page) == 950
-    pressed = page.run(
-        "Array.from(document.querySelectorAll('#clocks button'), b => b.getAttribute('aria-pressed'))"
-    )
+    pressed = page.run("Array.from(document.querySelectorAll('#clocks button'), b => b.getAttribute('aria-pressed'))")
     assert pressed == ["true", "false"]
 
 
@@ -383,8 +381,9 @@ def test_a_file_that_was_changed_is_not_shown(page, tmp_path):
     application = tmp_path / "app.py"
     application.write_text("changed = True\n" * 100)
     report = profiles.write(profiles.known(str(application)), tmp_path / "report.html")
-    assert "changed = True" not in page.open(report).run("JSON.stringify(spprof.data.sources.get("
-                                                         f"{json.dumps(str(application))}))")
+    assert "changed = True" not in page.open(report).run(
+        f"JSON.stringify(spprof.data.sources.get({json.dumps(str(application))}))"
+    )
     page.click("#functions-body tr[data-function] button[title='work']")
     assert text(page, "#source-note") == "The file has changed since the recording, so its text is not shown."
     assert table(page, "source") == [["5", "", "14.3 %", ""], ["8", "", "85.7 %", ""]]

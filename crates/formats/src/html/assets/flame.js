@@ -59,8 +59,11 @@ class FlameGraph {
     return this.levelStart.length - 1;
   }
 
-  /** Lays out everything anew. @param {Sums} sums */
-  show(sums) {
+  /**
+   * Lays out everything anew.
+   * @param {Sums} sums @param {boolean} [isBrief] what is too narrow to be seen now is left out: another layout follows
+   */
+  show(sums, isBrief = false) {
     const { tree } = this;
     const focusedNode = this.focused >= 0 ? this.node[this.focused] : -1;
     this.sums = sums;
@@ -77,9 +80,10 @@ class FlameGraph {
     add(0, IS_FUNCTION, 0, 1);
     const levelStart = [0, 1];
     const scale = sums.all > 0 ? 1 / sums.all : 0;
+    const least = isBrief ? (CRUMB_PX * (this.to - this.from)) / Math.max(1, this.box.clientWidth) : 0;
     for (let frame = 0; frame < count; ) {
       for (const end = count; frame < end; frame++) {
-        if (this.kind[frame] !== IS_FUNCTION) continue;
+        if (this.kind[frame] !== IS_FUNCTION || this.w[frame] < least) continue;
         const node = this.node[frame];
         let x = this.x[frame];
         const append = (/** @type {number} */ child, /** @type {number} */ kind, /** @type {number} */ weight) => {

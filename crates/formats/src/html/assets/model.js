@@ -82,16 +82,19 @@ function isExact(data, { thread, range }) {
 
 /** What a selection adds up to, in nanoseconds of its clock. */
 class Sums {
-  /** @param {Data} data @param {CallTree} tree @param {Choice} selection */
-  constructor(data, tree, selection) {
-    /** By recorded node: while it was the innermost. */
-    this.recorded = new Float64Array(data.nodes.count);
-    /** By node and activity: while it was the innermost. */
-    this.own = new Float64Array(tree.count * ACTIVITIES.length);
-    /** By node: while it was on the stack. */
-    this.total = new Float64Array(tree.count);
-    /** By node: the samples that carry `total`. */
-    this.samples = new Float64Array(tree.count);
+  /**
+   * @param {Data} data @param {CallTree} tree @param {Choice} selection
+   * @param {Sums} [old] no longer needed: while a range is dragged, no new memory is asked for in each frame
+   */
+  constructor(data, tree, selection, old) {
+    /** By recorded node: while it was the innermost. @type {Float64Array} */
+    this.recorded = old ? old.recorded.fill(0) : new Float64Array(data.nodes.count);
+    /** By node and activity: while it was the innermost. @type {Float64Array} */
+    this.own = old ? old.own.fill(0) : new Float64Array(tree.count * ACTIVITIES.length);
+    /** By node: while it was on the stack. @type {Float64Array} */
+    this.total = old ? old.total.fill(0) : new Float64Array(tree.count);
+    /** By node: the samples that carry `total`. @type {Float64Array} */
+    this.samples = old ? old.samples.fill(0) : new Float64Array(tree.count);
     this.byActivity = new Float64Array(ACTIVITIES.length);
     /** Some of the order of time was left out, so shares are what a part of the samples says. */
     this.isEstimate = data.window_runs > 1 && !isExact(data, selection);

@@ -18,6 +18,8 @@ class ReportPage {
     this.matches = null;
     /** @type {FunctionRow[]} */
     this.rows = [];
+    /** @type {Sums | undefined} */
+    this.sums = undefined;
     this.settling = 0;
     /** The tables show what the flame graph shows. */
     this.settled = false;
@@ -42,9 +44,12 @@ class ReportPage {
     this.detail = new FunctionDetail(data, this.tree, choose);
     this.fillPage();
     this.listen();
-    this.resort();
-    this.update();
-    // Something to read from the start: where most time went.
+    this.update({ isMoved: true });
+    this.suggest();
+  }
+
+  /** Something to read from the start: where most time went. */
+  suggest() {
     const hottest = this.rows.reduce((best, row) => (best && best.own >= row.own ? best : row), this.rows[0]);
     if (hottest) {
       this.chosen = hottest.function;
@@ -217,8 +222,7 @@ class ReportPage {
   setClock(clock) {
     this.selection.clock = clock;
     Array.from(byId("clocks").children).forEach((button, index) => button.setAttribute("aria-pressed", String(index === clock)));
-    this.resort();
-    this.update();
+    this.update({ isMoved: true });
   }
 
   /** @param {number} thread -1 for all */
@@ -226,8 +230,7 @@ class ReportPage {
     this.selection.thread = thread;
     /** @type {HTMLSelectElement} */ (byId("thread")).value = String(thread);
     this.lanes.select(thread);
-    this.resort();
-    this.update();
+    this.update({ isMoved: true });
   }
 
   /** @param {[number, number] | null} range */
@@ -242,24 +245,33 @@ class ReportPage {
     this.settled = false;
     // While dragging, one drawing a frame is enough, and the tables come after.
     cancelAnimationFrame(this.frameRequest);
-    this.frameRequest = requestAnimationFrame(() => this.update(true));
+    this.frameRequest = requestAnimationFrame(() => this.update({ isDragged: true }));
   }
 
-  /** The order of frames follows clock and thread, but not the range: frames that jump cannot be followed by eye. */
-  resort() {
-    this.tree.sortChildren(new Sums(this.data, this.tree, { ...this.selection, range: null }).total);
-  }
-
-  /** Everything that depends on the selection. */
-  update(isMoving = false) {
-    this.sums = new Sums(this.data, this.tree, this.selection);
+  /**
+   * Everything that depends on the selection. After a move, to another clock or thread, frames are put in order anew; a
+   * range leaves them where they are, since frames that jump cannot be followed by eye. While it is dragged, the tables wait.
+   * @param {{isMoved?: boolean, isDragged?: boolean}} [change]
+   */
+  update({ isMoved = false, isDragged = false } = {}) {
+    this.sums = new Sums(this.data, this.tree, this.selection, this.sums);
+    if (isMoved) {
+      const whole = this.selection.range ? new Sums(this.data, this.tree, { ...this.selection, range: null }) : this.sums;
+      this.tree.sortChildren(whole.total);
+    }
     const { thread } = this.selection;
     this.flame.rootName = thread === -1 ? "All threads" : this.data.threads[thread].label;
-    this.flame.show(this.sums);
+    this.flame.show(this.sums, isDragged);
     this.viewChanged();
     clearTimeout(this.settling);
-    if (isMoving) this.settling = window.setTimeout(() => this.updateTables(), SETTLE_MS);
+    if (isDragged) this.settling = window.setTimeout(() => this.settle(), SETTLE_MS);
     else this.updateTables();
+  }
+
+  /** What was left undone while a range was dragged. */
+  settle() {
+    this.flame.show(/** @type {Sums} */ (this.sums));
+    this.updateTables();
   }
 
   updateTables() {

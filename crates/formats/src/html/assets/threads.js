@@ -39,6 +39,9 @@ class ThreadLanes {
     /** What each lane is coloured by, a column for a pixel, until the width changes. @type {Map<number, Float32Array>} */
     this.columns = new Map();
     this.columnsWidth = 0;
+    /** The lanes without the range, which alone changes when it is dragged. */
+    this.picture = document.createElement("canvas");
+    this.pictureKey = "";
     this.listen();
   }
 
@@ -81,7 +84,16 @@ class ThreadLanes {
     const width = Math.floor(this.box.clientWidth);
     if (width < 1) return;
     this.box.style.height = `${this.height}px`;
+    const key = `${width} ${this.selected} ${this.theme.isDark} ${window.devicePixelRatio}`;
+    if (key !== this.pictureKey) this.drawLanes(prepare(this.picture, width, this.height), width);
+    this.pictureKey = key;
     const context = prepare(this.canvas, width, this.height);
+    context.drawImage(this.picture, 0, 0, width, this.height);
+    if (this.range) this.drawRange(context, width, this.range);
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {number} width */
+  drawLanes(context, width) {
     const { colours } = this.theme;
     this.axis(context, width);
     this.order.forEach((thread, lane) => {
@@ -116,18 +128,21 @@ class ThreadLanes {
       }
       context.globalAlpha = 1;
     });
-    if (this.range) {
-      const [from, to] = this.range.map((ns) => (ns / this.end) * width);
-      context.fillStyle = colours.panel;
-      context.globalAlpha = 0.7;
-      context.fillRect(0, AXIS_PX, from, this.height);
-      context.fillRect(to, AXIS_PX, width, this.height);
-      context.globalAlpha = 1;
-      context.fillStyle = colours.accent;
-      context.fillRect(Math.max(0, from - 1), 0, 2, this.height);
-      context.fillRect(Math.min(width - 2, to - 1), 0, 2, this.height);
-      context.fillRect(from, 0, to - from, 3);
-    }
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {number} width @param {[number, number]} range */
+  drawRange(context, width, range) {
+    const { colours } = this.theme;
+    const [from, to] = range.map((ns) => (ns / this.end) * width);
+    context.fillStyle = colours.panel;
+    context.globalAlpha = 0.7;
+    context.fillRect(0, AXIS_PX, from, this.height);
+    context.fillRect(to, AXIS_PX, width, this.height);
+    context.globalAlpha = 1;
+    context.fillStyle = colours.accent;
+    context.fillRect(Math.max(0, from - 1), 0, 2, this.height);
+    context.fillRect(Math.min(width - 2, to - 1), 0, 2, this.height);
+    context.fillRect(from, 0, to - from, 3);
   }
 
   /** Ticks at round times. @param {CanvasRenderingContext2D} context @param {number} width */
