@@ -88,5 +88,5 @@ pub(crate) fn is_page(content: &[u8]) -> bool {
 }
 
 pub(crate) fn cannot_be_read() -> ReadError {
-    ReadError::new("an HTML report is for looking at and cannot be read back: use the profile that it was made from")
+    ReadError::new("a file of the format html is to be looked at: it cannot be read")
 }
