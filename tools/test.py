@@ -5,6 +5,7 @@ Lint:    ruff and mypy.
 Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then the tests under every interpreter that
          can be found, each in a virtual environment of its own, and the stack tests once more with the JIT compiler
          of 3.14 and later; mypy's stubtest of the extension's stubs; the structure offsets against the headers.
+HTML:    the report in headless Chromium, under one interpreter.
 
 Everything that is made is below .work/ and cargo's target folder. A failure does not stop the run: the table at the end
 says what failed, and the exit status is 1 if anything did.
@@ -45,6 +46,11 @@ TOOLS_PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.14", "3.15")
 
 JIT_PYTHONS = ("3.14", "3.15")
 JIT_TESTS = "tests/integration/test_stacks.py"
+
+HTML_TESTS = "tests/html"
+"""Run once, not under every interpreter: what they test is the page."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 STEP_LIMIT_SECONDS = 1800
 """No step takes a third of this; one that does hangs."""
@@ -182,7 +188,7 @@ def test_interpreter(
     if keyword is not None:
         command += ["-k", keyword]
         allowed.append(NO_TESTS_COLLECTED)
-    run.run(f"pytest {name}", [*command, "tests"], allowed=allowed, live=live)
+    run.run(f"pytest {name}", [*command, f"--ignore={HTML_TESTS}", "tests"], allowed=allowed, live=live)
     if name in JIT_PYTHONS:
         jit = {"PYTHON_JIT": "1"}
         run.run(f"pytest {name}, JIT", [*command, JIT_TESTS], environment=jit, allowed=allowed, live=live)
@@ -213,6 +219,27 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
             if wheel is None:
                 continue
             pool.submit(test_interpreter, run, uv, name, python, wheel, options.keyword, options.jobs == 1)
+
+
+def html_tests(
+    run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str], options: argparse.Namespace
+) -> list[str]:
+    """The tests of the HTML report under one interpreter; returns what they lack."""
+    if not any(map(shutil.which, BROWSERS)):
+        return ["html (Chromium)"]
+    name = next((name for name in TOOLS_PYTHONS if name in pythons), next(iter(pythons)))
+    binaries: Path | None = WORK / "venvs" / name / "bin"
+    if options.only == "html":
+        wheel = build_wheel(run, tools, wheel_kind(name), pythons[name])
+        if wheel is None:
+            return []
+        binaries = make_environment(run, uv, name, pythons[name], [str(wheel), *TEST_REQUIREMENTS], live=True)
+    if binaries is not None:
+        command: list[str | Path] = [binaries / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        keyword = [] if options.keyword is None else ["-k", options.keyword]
+        allowed = [0, NO_TESTS_COLLECTED] if keyword else [0]
+        run.run("html", [*command, *keyword, HTML_TESTS], allowed=allowed)
+    return []
 
 
 def wheel_kind(name: str) -> str:
@@ -248,7 +275,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--python", action="append", choices=interpreters.NAMES, metavar="NAME", help="3.12, 3.13t, …; default: all"
     )
-    parser.add_argument("--only", choices=("rust", "lint", "python"), help="one part of the checks")
+    parser.add_argument("--only", choices=("rust", "lint", "python", "html"), help="one part of the checks")
     parser.add_argument("-k", dest="keyword", metavar="EXPR", help="pytest's choice of tests")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="interpreters at a time; more than one disturbs measured rates"
@@ -267,7 +294,7 @@ def main() -> int:
     absent: list[str] = []
     if options.only in (None, "rust"):
         rust(run)
-    if options.only in (None, "lint", "python"):
+    if options.only in (None, "lint", "python", "html"):
         absent = with_tools(run, options)
 
     print("\n=== summary")
@@ -305,7 +332,10 @@ def with_tools(run: Runner, options: argparse.Namespace) -> list[str]:
     if not pythons:
         run.finish("python", "FAILED: no interpreter to test with was found", time.monotonic(), [], live=True)
     elif tools is not None:
-        python_tests(run, uv, tools, pythons, options)
+        if options.only != "html":
+            python_tests(run, uv, tools, pythons, options)
+        if options.only in (None, "html"):
+            absent += html_tests(run, uv, tools, pythons, options)
     return absent
 
 

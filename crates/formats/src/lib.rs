@@ -11,6 +11,7 @@ mod collapsed;
 mod difference_html;
 mod error;
 mod header;
+mod html;
 mod labels;
 mod reading;
 mod runs;
@@ -32,11 +33,13 @@ pub enum Format {
     Speedscope,
     /// Collapsed (folded) stacks, a line each, as flame graph tools take them: one clock, no time.
     Collapsed,
+    /// A report to look at: one HTML file that holds everything it shows. Written only.
+    Html,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 2] = [Format::Speedscope, Format::Collapsed];
+    pub const ALL: [Format; 3] = [Format::Speedscope, Format::Collapsed, Format::Html];
 
     /// Its name, which [`Self::from_name`] knows.
     #[must_use]
@@ -44,6 +47,7 @@ impl Format {
         match self {
             Format::Speedscope => "speedscope",
             Format::Collapsed => "collapsed",
+            Format::Html => "html",
         }
     }
 
@@ -53,6 +57,7 @@ impl Format {
         match self {
             Format::Speedscope => &[".speedscope.json", ".json"],
             Format::Collapsed => &[".collapsed", ".folded", ".txt"],
+            Format::Html => &[".html", ".htm"],
         }
     }
 
@@ -74,6 +79,7 @@ impl Format {
     pub fn sniff(content: &[u8]) -> Format {
         match without_byte_order_mark(content).trim_ascii_start().first() {
             Some(b'{') => Format::Speedscope,
+            Some(b'<') if html::is_page(content) => Format::Html,
             _ => Format::Collapsed,
         }
     }
@@ -101,6 +107,7 @@ pub fn write(profile: &Profile, format: Format, options: &WriteOptions, out: &mu
     match format {
         Format::Speedscope => speedscope::write(profile, options, &mut out)?,
         Format::Collapsed => collapsed::write(profile, options, &mut out)?,
+        Format::Html => html::write(profile, options, &mut out)?,
     }
     io::Write::flush(&mut out)
 }
@@ -117,6 +124,7 @@ pub fn read(content: &[u8], format: Option<Format>) -> Result<Profile, ReadError
     match format.unwrap_or_else(|| Format::sniff(content)) {
         Format::Speedscope => speedscope::read(content),
         Format::Collapsed => collapsed::read(content),
+        Format::Html => Err(html::cannot_be_read()),
     }
 }
 

@@ -27,12 +27,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    from . import convert, diff, doctor, merge, report, run
+    from . import convert, diff, doctor, merge, report, run, view
 
     parser = _Parser(prog="spprof", description="A sampling profiler for Python programs.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"spprof {_native.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Parser)
-    for verb in (run, report, diff, merge, convert, doctor):
+    for verb in (run, report, view, diff, merge, convert, doctor):
         name = verb.__name__.rsplit(".", 1)[-1]
         added = verbs.add_parser(name, help=verb.HELP, description=verb.HELP, allow_abbrev=False)
         verb.add_arguments(added)

@@ -47,5 +47,5 @@ def _text(profile: Profile, output: str) -> str:
 
     # Not the program's `sys.stderr`, which may be anything: all it has to do is take text.
     style = _terminal.style_of(sys.__stderr__ or sys.stderr)
-    where = f"spprof: the profile is in {output}; open it at https://www.speedscope.app"
+    where = f"spprof: the profile is in {output}; `spprof view {output}` shows it"
     return "\n".join(["", *_report.Report(profile, style).short(), where])

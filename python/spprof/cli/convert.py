@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a profile: speedscope or collapsed stacks, of any producer")
     parser.add_argument("-o", "--output", required=True, metavar="FILE2", help="the file to write")
     parser.add_argument(
-        "--format", choices=("speedscope", "collapsed"), help="format of FILE2 (default: as its name says)"
+        "--format", choices=("speedscope", "collapsed", "html"), help="format of FILE2 (default: as its name says)"
     )
     parser.add_argument("--clock", choices=("cpu", "wall"), help="only this clock (default: all that the format holds)")
     parser.add_argument("--lines", action="store_true", help="tell the lines of a function apart")

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write (default: named after the program)")
     parser.add_argument(
         "--format",
-        choices=("speedscope", "collapsed"),
+        choices=("speedscope", "collapsed", "html"),
         help="format of FILE (default: as its name says, or speedscope)",
     )
     rate = parser.add_mutually_exclusive_group()
@@ -58,7 +58,7 @@ def act(options: argparse.Namespace) -> NoReturn:
     """Becomes the program. Returns never; UsageError if it cannot be profiled as asked."""
     name, words = _program(options)
     interval_ms = _interval_ms(options)
-    suffix = "collapsed" if options.format == "collapsed" else "speedscope.json"
+    suffix = options.format if options.format in ("collapsed", "html") else "speedscope.json"
     output = options.output or f"spprof-{name}-{os.getpid()}.{suffix}"
     try:
         if not os.path.isabs(output):
