@@ -144,11 +144,16 @@ def lint(run: Runner, tools: Path) -> None:
     run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "tools"])
 
 
-def build_wheel(run: Runner, tools: Path, kind: str, python: str) -> Path | None:
-    """The wheel of `kind`, which is `abi3` or the name of a free-threaded interpreter; None if it cannot be built."""
+def build_wheel(run: Runner, tools: Path, kind: str, python: str, features: Sequence[str] = ()) -> Path | None:
+    """The wheel of `kind`, which is `abi3` or the name of a free-threaded interpreter; None if it cannot be built.
+
+    `features` are those of cargo for `crates/python`; a wheel with some needs a `kind` of its own.
+    """
     folder = WORK / "wheels" / kind
     shutil.rmtree(folder, ignore_errors=True)
     options = ["--release", "--locked", "--compatibility", "linux", "--interpreter", python]
+    if features:
+        options += ["--features", ",".join(features)]
     if not run.run(f"wheel {kind}", [tools / "maturin", "build", *options, "--out", folder]):
         return None
     (wheel,) = folder.glob("*.whl")

@@ -11,6 +11,7 @@ use profile::{Gil, Running, State};
 
 use crate::cpu_context::{Activity, CpuContext, activity};
 use crate::gate;
+use crate::handler_timing::Timed;
 use crate::host::Host;
 use crate::platform;
 use crate::record::{self, Header};
@@ -29,6 +30,7 @@ const MAX_TORN_RETRIES: u32 = 3;
 
 /// Installed for SIGPROF by [`sigprof::install`].
 pub(crate) extern "C" fn on_sigprof(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let _timed = Timed::begin();
     // SAFETY: the location of errno is valid in every thread; glibc and musl keep it in initial-exec thread storage.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.

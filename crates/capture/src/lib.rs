@@ -15,16 +15,21 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("spprof's capture crate supports Linux only for now; other systems have their place in platform/");
 
+#[cfg(feature = "bench")]
+pub mod bench_hooks;
 mod code_filter;
 mod code_lifetime;
 mod collector;
 mod cpu_context;
+#[cfg(feature = "bench")]
+mod cycle_histogram;
 mod disposition;
 mod examination;
 mod fault;
 mod fork;
 mod gate;
 mod handler;
+mod handler_timing;
 mod host;
 mod outside;
 mod pages;
