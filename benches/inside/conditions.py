@@ -6,6 +6,15 @@ import ctypes
 import os
 
 
+def status_bytes(field):
+    """A figure of /proc/self/status."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    raise KeyError(field)
+
+
 class Nothing:
     def begin(self):
         pass
@@ -25,6 +34,7 @@ class Spprof(Nothing):
         self._spprof = spprof
         self._interval_ms = interval_ms
         self._before = None
+        self.profile = None
 
     def begin(self):
         self._spprof.start(interval_ms=self._interval_ms)
@@ -34,7 +44,7 @@ class Spprof(Nothing):
 
     def end(self, wall_ns):
         after = self._spprof.stats()
-        self._spprof.stop()
+        self.profile = self._spprof.stop()
         return {
             "samples": after.collected_samples - self._before.collected_samples,
             "missed": after.missed_ticks - self._before.missed_ticks,

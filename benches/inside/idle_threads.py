@@ -44,11 +44,10 @@ def main(seconds, interval_ms):
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu_before = used.ru_utime + used.ru_stime
         samples = spprof.stats().collected_samples
+        if not is_busy:
+            time.sleep(seconds)
         while time.monotonic() - began < seconds:
-            if is_busy:
-                program.work()
-            else:
-                time.sleep(0.05)
+            program.work()
         took = time.monotonic() - began
         used = resource.getrusage(resource.RUSAGE_SELF)
         found[name] = {

@@ -15,16 +15,9 @@ import sys
 import threading
 import time
 
+from conditions import status_bytes
+
 DATA = bytes(64 * 1024)
-
-
-def status_bytes(field):
-    """A figure of /proc/self/status."""
-    with open("/proc/self/status") as status:
-        for line in status:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) * 1024
-    raise KeyError(field)
 
 
 def hash_once(depth):

@@ -45,6 +45,7 @@ def main(program, slice_ms, rounds, names):
 
     work = importlib.import_module(program).work
     times = calibrate(work, slice_ms)
+    rss_before = conditions.status_bytes("VmRSS")
     made = {name: conditions.make(name) for name in names}
     slices = []
     order = random.Random(1)
@@ -65,7 +66,7 @@ def main(program, slice_ms, rounds, names):
             # The first round is for the program itself to warm up.
             if number > 0:
                 slices.append({"round": number, "condition": name, "cpu_ns": cpu, "wall_ns": wall, **extra})
-    print(json.dumps({"times": times, "slices": slices}))
+    print(json.dumps({"times": times, "rss_before_bytes": rss_before, "slices": slices}))
 
 
 if __name__ == "__main__":

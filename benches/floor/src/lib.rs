@@ -25,8 +25,8 @@ const SENDER: i32 = 3;
 
 /// The CPU clock of a thread, without its id (Linux `include/linux/posix-timers_types.h`).
 const PER_THREAD_CPU_CLOCK: i32 = 4 | 2;
-/// An `si_code` that a process may send to itself.
-const SENT_CODE: i32 = 0x4650;
+/// An `si_code` that one thread may send to another: a negative one (Linux `kernel/signal.c`, `do_rt_tgsigqueueinfo`).
+const SENT_CODE: i32 = libc::SI_QUEUE;
 
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 static OVERRUNS: AtomicU64 = AtomicU64::new(0);
