@@ -11,13 +11,13 @@ import datetime
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import machine, peers, render, tick_ways
-from harness.build import ROOT, BuildError, build, checks
-from harness.numbers import FULL, GIVEN_BY, MEASURES, PROGRAMS, QUICK, programs
+from harness.build import ROOT, WORK, BuildError, Built, build
+from harness.numbers import FULL, GIVEN_BY, MEASURES, PROGRAMS, QUICK, Effort, programs
 from harness.rows import NUMBERS
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -43,11 +43,15 @@ def parse_options() -> argparse.Namespace:
     options.parts = tuple(options.only.split(",")) if options.only else DEFAULT_PARTS
     if options.peers:
         options.parts = tuple(dict.fromkeys((*options.parts, "peers", "splits")))
-    for names, allowed in ((options.parts, PARTS), (_list(options.programs), PROGRAMS), (_list(options.only_peers), peers.PEERS)):
+    for names, allowed in (
+        (options.parts, PARTS),
+        (_list(options.programs), PROGRAMS),
+        (_list(options.only_peers), peers.PEERS),
+    ):
         for name in names:
             if name not in allowed:
                 parser.error(f"{name} is none of {', '.join(allowed)}")
-    options.json = options.json or checks.WORK / "benchmarks" / f"{options.python}.json"
+    options.json = options.json or WORK / "benchmarks" / f"{options.python}.json"
     return options
 
 
@@ -87,6 +91,27 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
+def measure(
+    part: str, built: Built, effort: Effort, options: argparse.Namespace
+) -> Iterator[tuple[str, list[dict[str, Any]], tuple[str, ...]]]:
+    """Measures a part bit by bit: the list of the results it belongs to, new entries, and what names an entry there."""
+    chosen_peers = _list(options.only_peers) or list(peers.PEERS)
+    if part == "programs":
+        for entry in programs(built, effort, _list(options.programs) or PROGRAMS, say):
+            yield part, [entry], ("program",)
+    elif part == "ticks":
+        yield part, tick_ways.compare(built, effort), ("way", "interval_ms")
+    elif part == "peers":
+        names = _list(options.programs) or peers.DEFAULT_PROGRAMS
+        for entry in peers.overheads(built, effort, chosen_peers, names, say):
+            yield part, [entry], ("peer", "program")
+    elif part == "splits":
+        for entry in peers.splits(built, effort, chosen_peers, say):
+            yield part, [entry], ("peer", "interval_ms")
+    else:
+        yield "rows", [row.as_json() for row in MEASURES[part](built, effort)], ("number",)
+
+
 def main() -> int:
     """Runs what the command line asks for and returns the exit status."""
     options = parse_options()
@@ -106,27 +131,12 @@ def main() -> int:
     for part in chosen:
         say(part)
         try:
-            if part == "programs":
-                names = _list(options.programs) or PROGRAMS
-                results[part] = replace(results[part], programs(built, effort, names, say), "program")
-            elif part == "ticks":
-                results[part] = tick_ways.compare(built, effort)
-            elif part == "peers":
-                names = _list(options.programs) or peers.DEFAULT_PROGRAMS
-                chosen_peers = _list(options.only_peers) or list(peers.PEERS)
-                found = peers.overheads(built, effort, chosen_peers, names, say)
-                results[part] = replace(results[part], found, "peer", "program")
-            elif part == "splits":
-                chosen_peers = _list(options.only_peers) or list(peers.PEERS)
-                found = peers.splits(built, effort, chosen_peers, say)
-                results[part] = replace(results[part], found, "peer", "interval_ms")
-            else:
-                rows = [row.as_json() for row in MEASURES[part](built, effort)]
-                results["rows"] = replace(results["rows"], rows, "number")
+            for key, entry, names in measure(part, built, effort, options):
+                results[key] = replace(results[key], entry, *names)
+                save(options.json, results)
         except RuntimeError as error:
             failed.append(part)
             say(f"{part} FAILED: {error}")
-        save(options.json, results)
     for lines in (
         render.numbers(results["rows"]),
         render.programs(results["programs"]) if "programs" in chosen else [],

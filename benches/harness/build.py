@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import interpreters  # noqa: E402
 import test as checks  # noqa: E402 - tools/test.py, which knows how to make all this
 
+WORK = checks.WORK
 FLOOR_TARGET = ROOT / "target" / "floor"
 FLOOR_LIBRARY = FLOOR_TARGET / "release" / "libfloor.so"
 
@@ -57,8 +58,7 @@ def last_line(command: Sequence[object], seconds: float = 600, more: Mapping[str
     """Runs a command and returns the last line it prints; raises RuntimeError with its complaint if it fails."""
     done = subprocess.run(
         [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         env={**environment(), **(more or {})},
         timeout=seconds,
@@ -80,13 +80,13 @@ def find_interpreter(name: str, uv: Path) -> Path:
 
 def build(name: str, *, rebuild: bool) -> Built:
     """Everything for interpreter `name`; what is there already is used unless `rebuild`."""
-    checks.WORK.mkdir(exist_ok=True)
+    WORK.mkdir(exist_ok=True)
     run = checks.Runner(checks.clean_environment())
     uv = checks.find_uv(run)
     if uv is None:
         raise BuildError("uv could not be had.")
     interpreter = find_interpreter(name, uv)
-    folders = {kind: checks.WORK / "venvs" / f"{kind}-{name}" for kind in ("bench", "bench-hooks")}
+    folders = {kind: WORK / "venvs" / f"{kind}-{name}" for kind in ("bench", "bench-hooks")}
     built = Built(name, interpreter, folders["bench"] / "bin/python", folders["bench-hooks"] / "bin/python", uv)
     if not rebuild and FLOOR_LIBRARY.exists() and built.python.exists() and built.hooks_python.exists():
         return built
@@ -94,7 +94,7 @@ def build(name: str, *, rebuild: bool) -> Built:
     floor = ["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", FLOOR_TARGET]
     if not run.run("floor", [*map(str, floor)]):
         raise BuildError("The library of the floor could not be built.")
-    tools = checks.WORK / "venvs" / "tools" / "bin"
+    tools = WORK / "venvs" / "tools" / "bin"
     if not (tools / "maturin").exists():
         made = checks.make_environment(run, uv, "tools", str(interpreter), checks.TOOLS, True)
         if made is None:
@@ -102,7 +102,10 @@ def build(name: str, *, rebuild: bool) -> Built:
     for kind, features in (("bench", ()), ("bench-hooks", ("bench",))):
         wheel_kind = f"{checks.wheel_kind(name)}-{kind}"
         wheel = checks.build_wheel(run, tools, wheel_kind, str(interpreter), features)
-        if wheel is None or checks.make_environment(run, uv, f"{kind}-{name}", str(interpreter), [str(wheel)], True) is None:
+        if (
+            wheel is None
+            or checks.make_environment(run, uv, f"{kind}-{name}", str(interpreter), [str(wheel)], True) is None
+        ):
             raise BuildError(f"The wheel {wheel_kind} could not be built or installed.")
     # The bytecode of the package is part of what is installed, and of the time of an import.
     subprocess.run([built.python, "-m", "compileall", "-q", built.site_packages / "spprof"], check=True)

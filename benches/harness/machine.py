@@ -11,7 +11,9 @@ from pathlib import Path
 
 def describe(python: Path) -> dict[str, str]:
     """What has to be known to compare: processor, kernel, tick rate, and the interpreter at `python`."""
-    version = subprocess.run([python, "-c", "import sys; print(sys.version)"], stdout=subprocess.PIPE, text=True, check=True)
+    version = subprocess.run(
+        [python, "-c", "import sys; print(sys.version)"], stdout=subprocess.PIPE, text=True, check=True
+    )
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

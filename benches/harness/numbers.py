@@ -9,7 +9,7 @@ import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ PROGRAMS = (
     "exec_churn",
 )
 """Of benches/programs, in the order of the table."""
+
+SHARES = {"seventy": 70, "twenty": 20, "ten": 10}
+"""Per cent by function of the known split."""
 
 KNOWN_SPLIT = ROOT / "tests" / "apps" / "known_split.py"
 
@@ -83,15 +86,25 @@ def cpu_added(number: str, interval_ms: float, built: Built, effort: Effort) -> 
     goal, limit = (0.5, 1.0) if number == "N1" else (1.2 * least.value, 5.0)
     got = slices.got_of_asked(ours)
     per_sample_us = added.scaled(10 * interval_ms)
-    handler_share = 100 * sum(each["handler_ns"] for each in slices.of(ours)) / sum(
-        each["cpu_ns"] for each in slices.of(ours)
+    handler_share = (
+        100 * sum(each["handler_ns"] for each in slices.of(ours)) / sum(each["cpu_ns"] for each in slices.of(ours))
     )
-    collector_share = 100 * sum(each["profiler_cpu_ns"] - each["handler_ns"] for each in slices.of(ours)) / sum(
-        each["cpu_ns"] for each in slices.of(ours)
+    collector_share = (
+        100
+        * sum(each["profiler_cpu_ns"] - each["handler_ns"] for each in slices.of(ours))
+        / sum(each["cpu_ns"] for each in slices.of(ours))
     )
     counted = f"by its own count, handler {handler_share:.2f} %, collector {collector_share:.2f} %"
     return [
-        row(number, "spprof", "%", added, meets=below(added.value, goal, limit), note=counted, raw={"slices": slices.slices}),
+        row(
+            number,
+            "spprof",
+            "%",
+            added,
+            meets=below(added.value, goal, limit),
+            note=counted,
+            raw={"slices": slices.slices},
+        ),
         row(number, "the floor: an empty handler", "%", least),
         row(number, "spprof over the floor, paired", "points", more),
         row(number, "A/A: nothing against nothing", "%", slices.noise()),
@@ -114,9 +127,13 @@ def handler_time(built: Built, effort: Effort) -> list[Row]:
             meets = below(us, goals.get(name), 10.0) if depth and name != "max" else ""
             estimate = Estimate(us, us, us)
             raw = {"histogram_ns": each["histogram"], "count": each["count"]} if name == "p50" else {}
-            rows.append(row("N3", f"{what}, {name}", "µs", estimate, "", meets=meets, raw=raw, note=f"{each['count']} calls"))
-    signal = Estimate(found["self_signal_ns"] / 1000, found["self_signal_ns"] / 1000, found["self_signal_ns"] / 1000)
-    rows.append(row("N3", "a signal to oneself: call, delivery, empty handler, return", "µs", signal, ""))
+            rows.append(
+                row("N3", f"{what}, {name}", "µs", estimate, "", meets=meets, raw=raw, note=f"{each['count']} calls")
+            )
+    for name, values in found["parts_ns"].items():
+        us = [value / 1000 for value in values]
+        spread = Estimate(statistics.median(us), quantile(us, 0.1), quantile(us, 0.9))
+        rows.append(row("N3", f"for comparison: {name}", "µs", spread, "p10 … p90"))
     return rows
 
 
@@ -146,7 +163,16 @@ def many_samples(built: Built, effort: Effort) -> list[Row]:
     note = f"{on['samples']:,} samples in {on['seconds']:.0f} s at 0.1 ms: two threads without the GIL, depths 1 to 40"
     rss = (during - off["rss_anon_bytes"]) / 1e6
     return [
-        row("N5", "stop()", "ms", Estimate(stop_ms, stop_ms, stop_ms), "", meets=below(stop_ms, 20, 100), note=note, raw=on),
+        row(
+            "N5",
+            "stop()",
+            "ms",
+            Estimate(stop_ms, stop_ms, stop_ms),
+            "",
+            meets=below(stop_ms, 20, 100),
+            note=note,
+            raw=on,
+        ),
         row("N9", "by stats()", "MB", Estimate(held, held, held), "", meets=below(held, 32, 100), note=note),
         row(
             "N9",
@@ -264,7 +290,7 @@ def split_rows(number: str, what: str, runs: Sequence[Mapping[str, Any]], weight
     ]
     for name, values in errors.items():
         bias = mean_of(values)
-        rows.append(row(number, f"{what}, bias of the function with {name} %".replace("seventy", "70").replace("twenty", "20").replace("ten ", "10 "), "points", bias))
+        rows.append(row(number, f"{what}, bias of the share {SHARES[name]} %", "points", bias))
     return rows
 
 
@@ -284,7 +310,9 @@ def totals(built: Built, effort: Effort) -> list[Row]:
         for what, errors, raw in (("CPU time", all_cpu, cpu), ("wall time", wall, {})):
             worst = max(map(abs, errors))
             meets = below(worst, 1)
-            rows.append(row("N16", f"{what}, {interval_ms:g} ms", "%", span_of(errors), "min … max", meets=meets, raw=raw))
+            rows.append(
+                row("N16", f"{what}, {interval_ms:g} ms", "%", span_of(errors), "min … max", meets=meets, raw=raw)
+            )
     return rows
 
 
@@ -303,10 +331,31 @@ def idle_threads(built: Built, effort: Effort) -> list[Row]:
         return Estimate(value, value, value)
 
     return [
-        row("N17", "CPU time added, five threads busy", "%", added, meets=below(added.value, 1), raw={"slices": slices.slices}),
+        row(
+            "N17",
+            "CPU time added, five threads busy",
+            "%",
+            added,
+            meets=below(added.value, 1),
+            raw={"slices": slices.slices},
+        ),
         row("N17", "A/A: nothing against nothing", "%", slices.noise()),
-        row("N17", "CPU time of the whole process while all are idle", "% of a core", only(asleep), "", meets=below(asleep, 1)),
-        row("N17", "signals a second, five busy", "1/s", only(busy["signals_per_s"]), "", note=f"{busy['samples_per_s']:.0f} samples/s"),
+        row(
+            "N17",
+            "CPU time of the whole process while all are idle",
+            "% of a core",
+            only(asleep),
+            "",
+            meets=below(asleep, 1),
+        ),
+        row(
+            "N17",
+            "signals a second, five busy",
+            "1/s",
+            only(busy["signals_per_s"]),
+            "",
+            note=f"{busy['samples_per_s']:.0f} samples/s",
+        ),
         row("N17", "signals a second, all idle", "1/s", only(idle["signals_per_s"]), ""),
         row("N17", "wake-ups of the 95 idle threads", "", only(woken), "", meets="goal" if woken == 0 else "neither"),
     ]
@@ -334,7 +383,15 @@ def import_time(built: Built, effort: Effort) -> list[Row]:
     note = f"-X importtime: {import_ms:.1f} ms, of which _native {detail.get('spprof._native', 0.0):.1f}"
     time_row = median_of(wall)
     return [
-        row("N18", "import, wall time", "ms", time_row, meets=below(time_row.value, 20), note=note, raw={"ms": wall, "importtime_ms": detail}),
+        row(
+            "N18",
+            "import, wall time",
+            "ms",
+            time_row,
+            meets=below(time_row.value, 20),
+            note=note,
+            raw={"ms": wall, "importtime_ms": detail},
+        ),
         row("N18", "import, CPU time", "ms", median_of(cpu)),
         row(
             "N18",
@@ -356,16 +413,16 @@ def _start_of(python: Path, code: str) -> tuple[float, float]:
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def programs(built: Built, effort: Effort, names: Sequence[str], report: Callable[[str], None]) -> list[dict[str, Any]]:
+def programs(
+    built: Built, effort: Effort, names: Sequence[str], report: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
     """CPU and wall time added to each program at 10 ms and 1 ms."""
-    found = []
     for name in names:
         report(f"program {name}")
         slices = measure(
             built.python, name, ["spprof:10", "spprof:1"], rounds=effort.program_rounds, slice_ms=effort.slice_ms
         )
-        found.append({"program": name, **_overheads(slices)})
-    return found
+        yield {"program": name, **_overheads(slices)}
 
 
 def _overheads(slices: Slices) -> dict[str, Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .build import INSIDE, BuildError, Built, checks, environment, find_interpreter, last_line
+from .build import INSIDE, WORK, BuildError, Built, environment, find_interpreter, last_line
 from .estimates import median_of, span_of
 from .numbers import FULL, Effort
 from .slices import Slices, measure
@@ -62,7 +61,10 @@ PEERS: dict[str, Peer] = {
     "cProfile": Peer(None, is_sampling=False, splits_ms=(10,)),
     "scalene": Peer("scalene", splits_ms=(10,)),
     "ddtrace": Peer(
-        "ddtrace", splits_ms=(), no_split=_NO_PPROF, variables=(*DDTRACE, ("DD_PROFILING_STACK_ADAPTIVE_SAMPLING_ENABLED", "0"), ("_DD_PROFILING_STACK_ADAPTIVE_SAMPLING_ENABLED", "0"))
+        "ddtrace",
+        splits_ms=(),
+        no_split=_NO_PPROF,
+        variables=(*DDTRACE, ("_DD_PROFILING_STACK_ADAPTIVE_SAMPLING_ENABLED", "0")),
     ),
     "ddtrace-adaptive": Peer("ddtrace", splits_ms=(), no_split=_NO_PPROF, variables=DDTRACE),
 }
@@ -94,7 +96,7 @@ def install(built: Built, name: str) -> Installed:
         raise Absent(str(error)) from None
     if peer.package is None:
         return Installed("", python, dict(peer.variables))
-    folder = checks.WORK / "peers" / f"{peer.package}-{built.name}"
+    folder = WORK / "peers" / f"{peer.package}-{built.name}"
     inner = folder / "bin" / "python"
     marker = folder / "installed"
     if not marker.exists():
@@ -121,7 +123,20 @@ def _choose_austin(built: Built, folder: Path, inner: Path) -> None:
     if subprocess.run([austin, "--version"], capture_output=True, check=False).returncode == 0:
         return
     platform = ("--python-platform", "x86_64-unknown-linux-musl")
-    _run([built.uv, "pip", "install", "--quiet", "--no-build", "--reinstall", *platform, "--python", inner, "austin-dist"])
+    _run(
+        [
+            built.uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--no-build",
+            "--reinstall",
+            *platform,
+            "--python",
+            inner,
+            "austin-dist",
+        ]
+    )
     try:
         subprocess.run([austin, "--version"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -138,14 +153,13 @@ def _run(command: Sequence[object]) -> None:
 
 def overheads(
     built: Built, effort: Effort, names: Sequence[str], programs: Sequence[str], report: Callable[[str], None]
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """What each peer adds to each program at 10 ms; a row with `why` where it cannot be run."""
-    rows: list[dict[str, Any]] = []
     for name in names:
         try:
             installed = install(built, name)
         except Absent as error:
-            rows += [{"peer": name, "program": program, "why": str(error)} for program in programs]
+            yield from ({"peer": name, "program": program, "why": str(error)} for program in programs)
             continue
         for program in programs:
             report(f"{name} on {program}")
@@ -163,52 +177,66 @@ def overheads(
                     seconds=240,
                 )
             except (RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
-                row["why"] = "no result in 240 s" if isinstance(error, subprocess.TimeoutExpired) else f"failed: {error}"[:200]
+                row["why"] = (
+                    "no result in 240 s" if isinstance(error, subprocess.TimeoutExpired) else f"failed: {error}"[:200]
+                )
             else:
-                row.update(_overhead(slices, condition, PEERS[name]))
-            rows.append(row)
-    return rows
+                row.update(_overhead(slices, condition, name))
+            yield row
 
 
-def _overhead(slices: Slices, condition: str, peer: Peer) -> dict[str, Any]:
+def _overhead(slices: Slices, condition: str, name: str) -> dict[str, Any]:
     of = slices.of(condition)
     found: dict[str, Any] = {
         "noise": vars(slices.noise()),
         "cpu": vars(slices.added(condition)),
         "wall": vars(slices.added(condition, "wall_ns")),
-        "note": "" if peer.is_sampling else "deterministic: counts every call",
+        "note": "" if PEERS[name].is_sampling else "deterministic: counts every call",
     }
     if "samples" in of[0]:
         found["got"] = vars(slices.got_of_asked(condition))
     if "helper_cpu_ns" in of[0]:
         found["helper"] = vars(median_of([100 * each["helper_cpu_ns"] / each["cpu_ns"] for each in of]))
+    if name == "scalene":
+        # It is in the process from the beginning.
+        return found
     rss = max(each["rss_bytes"] + each.get("helper_rss_bytes", 0) for each in of) - slices.rss_before_bytes
     found["rss_mb"] = rss / 1e6
     return found
 
 
-def splits(built: Built, effort: Effort, names: Sequence[str], report: Callable[[str], None]) -> list[dict[str, Any]]:
+def splits(
+    built: Built, effort: Effort, names: Sequence[str], report: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
     """The largest error of each peer's three shares, over several runs."""
-    rows: list[dict[str, Any]] = []
     for name in names:
         peer = PEERS[name]
         for interval_ms in peer.splits_ms or (INTERVAL_MS,):
             row: dict[str, Any] = {"peer": name, "interval_ms": interval_ms}
-            rows.append(row)
             if not peer.splits_ms:
-                row["why"] = peer.no_split
+                yield {**row, "why": peer.no_split}
                 continue
             report(f"split of {name} at {interval_ms:g} ms")
             try:
                 installed = install(built, name)
                 errors = [_split_error(installed, name, interval_ms, effort) for _ in range(min(5, effort.splits))]
             except (Absent, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
-                row["why"] = str(error)[:200]
+                yield {**row, "why": str(error)[:200]}
                 continue
             row["largest"] = vars(span_of(errors))
             if peer.is_sampling:
                 row["theory"] = 100 * math.sqrt(0.7 * 0.3 / (effort.split_cpu_s * 1000 / interval_ms))
-    return rows
+            yield row
+
+
+def _scalene_shares(path: Path) -> dict[str, float]:
+    """Per cent of each function in the file that Scalene wrote."""
+    found: dict[str, float] = {}
+    for of_file in json.loads(path.read_text(encoding="utf-8"))["files"].values():
+        for function in of_file["functions"]:
+            percent = function["n_cpu_percent_python"] + function["n_cpu_percent_c"] + function["n_sys_percent"]
+            found[function["line"]] = found.get(function["line"], 0.0) + percent
+    return found
 
 
 def _split_error(installed: Installed, name: str, interval_ms: float, effort: Effort) -> float:
@@ -218,13 +246,12 @@ def _split_error(installed: Installed, name: str, interval_ms: float, effort: Ef
     found = json.loads(last_line(command, 240, installed.variables))
     seen = found["seen"]
     if name == "scalene":
-        sys.path.insert(0, str(INSIDE))
-        from peer_conditions import scalene_shares
-
-        seen = {part: scalene_shares(installed.variables["SPPROF_BENCH_SCALENE"]).get(part, 0.0) for part in seen}
+        shares = _scalene_shares(Path(installed.variables["SPPROF_BENCH_SCALENE"]))
+        seen = {part: shares.get(part, 0.0) for part in seen}
     total, spent = sum(seen.values()), sum(found["spent_ns"].values())
     if total == 0:
         raise RuntimeError("it saw none of the three functions")
-    return max(abs(100 * (seen[part] / total - spent_ns / spent)) for part, spent_ns in found["spent_ns"].items())
-
-
+    errors: list[float] = [
+        100 * (seen[part] / total - spent_ns / spent) for part, spent_ns in found["spent_ns"].items()
+    ]
+    return max(map(abs, errors))

@@ -163,7 +163,14 @@ def page(results: Mapping[str, Any]) -> str:
         *numbers(results["rows"]),
     ]
     if results.get("programs"):
-        lines += ["", "## Programs", "", "CPU and wall time that spprof adds, in per cent.", "", *programs(results["programs"])]
+        lines += [
+            "",
+            "## Programs",
+            "",
+            "CPU and wall time that spprof adds, in per cent.",
+            "",
+            *programs(results["programs"]),
+        ]
     if results.get("ticks"):
         lines += [
             "",
@@ -174,7 +181,14 @@ def page(results: Mapping[str, Any]) -> str:
             *ticks(results["ticks"]),
         ]
     if results.get("peers"):
-        lines += ["", "## Other profilers", "", "On the same programs in the same way, one at a time.", "", *peers(results["peers"])]
+        lines += [
+            "",
+            "## Other profilers",
+            "",
+            "On the same programs in the same way, one at a time.",
+            "",
+            *peers(results["peers"]),
+        ]
     if results.get("splits"):
         lines += [
             "",

@@ -62,7 +62,7 @@ class Slices:
     def per_second(self, condition: str, figure: str) -> float:
         """A figure's sum by second of the measured time."""
         slices = self.of(condition)
-        return sum(one[figure] for one in slices) / sum(one["wall_ns"] for one in slices) * 1e9
+        return float(sum(one[figure] for one in slices) / sum(one["wall_ns"] for one in slices) * 1e9)
 
 
 def measure(

@@ -72,6 +72,8 @@ def floor_library():
     library.floor_counts.restype = Counts
     library.floor_signal_ns.argtypes = (ctypes.c_uint64,)
     library.floor_signal_ns.restype = ctypes.c_double
+    library.floor_part_ns.argtypes = (ctypes.c_int, ctypes.c_uint64)
+    library.floor_part_ns.restype = ctypes.c_double
     library.floor_cycles.restype = ctypes.c_uint64
     library.floor_buckets.restype = ctypes.c_size_t
     library.floor_handler_durations.restype = ctypes.c_uint64

@@ -16,6 +16,14 @@ from histogram import Durations
 
 sys.setrecursionlimit(10_000)
 
+#: What `floor_part_ns` measures.
+PARTS = (
+    "`clock_gettime(CLOCK_MONOTONIC)`",
+    "`clock_gettime(CLOCK_THREAD_CPUTIME_ID)`",
+    "`timer_settime`, 1 ms ahead",
+    "a system call that does nothing",
+)
+
 
 def spin(seconds):
     until = time.perf_counter() + seconds
@@ -68,8 +76,12 @@ def main(seconds, interval_ms, depths):
         profile = spprof.stop()
         seen = max(len(sample.frames) for sample in profile.samples[-20:])
         found.append({"depth": depth, "frames": seen, **durations})
-    signal_ns = min(floor.floor_signal_ns(20_000) for _ in range(20))
-    print(json.dumps({"depths": found, "self_signal_ns": signal_ns}))
+    parts = {
+        "a signal to oneself: call, delivery, empty handler, return": [floor.floor_signal_ns(500) for _ in range(200)]
+    }
+    for part, name in enumerate(PARTS):
+        parts[name] = [floor.floor_part_ns(part, 500) for _ in range(200)]
+    print(json.dumps({"depths": found, "parts_ns": parts}))
 
 
 if __name__ == "__main__":

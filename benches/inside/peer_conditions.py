@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -153,7 +152,8 @@ class Austin(Outside):
     def got(self, said, seconds):
         plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
         failed, total = number(r"Error rate[ .]*(\d+)/", plain), number(r"Error rate[ .]*\d+/(\d+)", plain)
-        return total - failed, seconds * 1000 / self.interval_ms
+        # It has sampled before it said anything; its own duration tells since when.
+        return total - failed, max(seconds, number(r"Total duration[ .]*([\d.]+)s", plain)) * 1000 / self.interval_ms
 
     def shares(self):
         return read_mojo(self.output.read_bytes())
@@ -221,7 +221,10 @@ class ProfilingSampling(Outside):
         return (sys.executable, "-m", "profiling.sampling", "attach", *options, os.getpid())
 
     def got(self, said, seconds):
-        taken, seconds = number(r"Captured ([\d,]+) samples", said.replace(",", "")), number(r"samples in ([\d.]+)", said)
+        taken, seconds = (
+            number(r"Captured ([\d,]+) samples", said.replace(",", "")),
+            number(r"samples in ([\d.]+)", said),
+        )
         failed = number(r"Error rate: ([\d.]+)", said)
         return taken * (1 - failed / 100), seconds * 1000 / self.interval_ms
 
@@ -309,7 +312,9 @@ class CProfile(Inside):
 
     def shares(self):
         return {
-            entry.code.co_name: entry.inlinetime for entry in self._profile.getstats() if not isinstance(entry.code, str)
+            entry.code.co_name: entry.inlinetime
+            for entry in self._profile.getstats()
+            if not isinstance(entry.code, str)
         }
 
 
@@ -372,14 +377,3 @@ KINDS = {
 def make(name, interval_ms):
     """The condition of a peer."""
     return KINDS[name](interval_ms)
-
-
-def scalene_shares(path):
-    """Per cent of each function in the file that Scalene wrote."""
-    found = {}
-    with open(path) as file:
-        for of_file in json.load(file)["files"].values():
-            for function in of_file["functions"]:
-                percent = function["n_cpu_percent_python"] + function["n_cpu_percent_c"] + function["n_sys_percent"]
-                found[function["line"]] = found.get(function["line"], 0.0) + percent
-    return found

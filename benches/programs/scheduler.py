@@ -53,5 +53,5 @@ def work() -> None:
         task.next = tasks[(number + 1) % len(tasks)]
         task.receive(Packet(number))
         task.receive(Packet(number + 100))
-    while any([task.step() for task in tasks]):
+    while sum(task.step() for task in tasks) > 0:
         pass

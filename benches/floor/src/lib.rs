@@ -257,3 +257,44 @@ pub unsafe extern "C" fn floor_handler_durations(out: *mut u64) -> u64 {
     // SAFETY: promised by the caller.
     DURATIONS.take(unsafe { std::slice::from_raw_parts_mut(out, BUCKETS) })
 }
+
+/// What a handler does beside counting, one at a time: time of one call, ns, over `count` calls.
+///
+/// 0: `clock_gettime` of CLOCK_MONOTONIC, 1: of the thread's CPU clock, 2: `timer_settime` to a moment 1 ms ahead, which most
+/// often is the next that the processor has to wait for, so the hardware is told; 3: a system call that does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn floor_part_ns(part: i32, count: u64) -> f64 {
+    let session = session();
+    if session.is_some() {
+        return f64::NAN;
+    }
+    let timer = if part == 2 { create_timer(ONE_SHOT, own_tid()) } else { None };
+    let before = install();
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let began_ns = now_ns();
+    for _ in 0..count {
+        match part {
+            0 => {
+                now_ns();
+            }
+            // SAFETY: `time` is a valid place to write to.
+            1 => unsafe {
+                libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time);
+            },
+            2 => {
+                set_timer(timer.unwrap_or(-1), libc::TIMER_ABSTIME, now_ns() + 1_000_000, 0);
+            }
+            // SAFETY: a plain system call; libc's own function may answer from memory.
+            _ => unsafe {
+                libc::syscall(libc::SYS_getppid);
+            },
+        }
+    }
+    let took_ns = now_ns() - began_ns;
+    if let Some(timer) = timer {
+        // SAFETY: a plain system call with an integer.
+        unsafe { libc::syscall(libc::SYS_timer_delete, timer) };
+    }
+    put_back(&before);
+    took_ns as f64 / count as f64
+}
