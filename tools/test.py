@@ -134,6 +134,12 @@ def rust(run: Runner) -> None:
     run.run("cargo fmt", ["cargo", "fmt", "--all", "--check"])
     clippy = ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]
     run.run("cargo clippy", clippy)
+    # What only the benchmarks are built with.
+    hooks = ["--locked", "-p", "spprof-python", "--features", "bench", "--all-targets", "--", "-D", "warnings"]
+    run.run("cargo clippy, hooks", ["cargo", "clippy", *hooks])
+    floor = ["--locked", "--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor"]
+    run.run("cargo fmt, floor", ["cargo", "fmt", "--manifest-path", "benches/floor/Cargo.toml", "--check"])
+    run.run("cargo clippy, floor", ["cargo", "clippy", *floor, "--", "-D", "warnings"])
     run.run("cargo test", ["cargo", "test", "--locked", "--workspace", "--exclude", "spprof-python", "--no-fail-fast"])
 
 
@@ -141,7 +147,7 @@ def lint(run: Runner, tools: Path) -> None:
     """Style and types of the Python files."""
     run.run("ruff check", [tools / "ruff", "check"])
     run.run("ruff format", [tools / "ruff", "format", "--check"])
-    run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "tools"])
+    run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "tools", "benches/run.py"])
 
 
 def build_wheel(run: Runner, tools: Path, kind: str, python: str, features: Sequence[str] = ()) -> Path | None:
