@@ -33,9 +33,9 @@ class Peer:
     """It looks from a process of its own."""
     is_sampling: bool = True
     splits_ms: tuple[float, ...] = (10, 1)
-    """Intervals at which a known split is asked for; empty if what it says cannot be read here."""
-    no_split: str = ""
-    """Why not."""
+    """Intervals at which a known split is asked for."""
+    reader: tuple[str, ...] = ()
+    """Packages that reading its output takes."""
     variables: tuple[tuple[str, str], ...] = ()
 
 
@@ -48,7 +48,6 @@ DDTRACE = (
     ("DD_INSTRUMENTATION_TELEMETRY_ENABLED", "false"),
     ("DD_TRACE_ENABLED", "false"),
 )
-_NO_PPROF = "writes nothing but pprof, which needs a reader that is not in the standard library"
 
 PEERS: dict[str, Peer] = {
     "spprof": Peer(None),
@@ -62,11 +61,11 @@ PEERS: dict[str, Peer] = {
     "scalene": Peer("scalene", splits_ms=(10,)),
     "ddtrace": Peer(
         "ddtrace",
-        splits_ms=(),
-        no_split=_NO_PPROF,
+        splits_ms=(10,),
+        reader=("zstandard",),
         variables=(*DDTRACE, ("_DD_PROFILING_STACK_ADAPTIVE_SAMPLING_ENABLED", "0")),
     ),
-    "ddtrace-adaptive": Peer("ddtrace", splits_ms=(), no_split=_NO_PPROF, variables=DDTRACE),
+    "ddtrace-adaptive": Peer("ddtrace", splits_ms=(10,), reader=("zstandard",), variables=DDTRACE),
 }
 
 
@@ -101,7 +100,7 @@ def install(built: Built, name: str) -> Installed:
     marker = folder / "installed"
     if not marker.exists():
         _run([built.uv, "venv", "--quiet", "--clear", "--python", python, folder])
-        _run([built.uv, "pip", "install", "--quiet", "--no-build", "--python", inner, peer.package])
+        _run([built.uv, "pip", "install", "--quiet", "--no-build", "--python", inner, peer.package, *peer.reader])
         if peer.package == "austin-dist":
             _choose_austin(built, folder, inner)
         marker.touch()
@@ -211,11 +210,8 @@ def splits(
     """The largest error of each peer's three shares, over several runs."""
     for name in names:
         peer = PEERS[name]
-        for interval_ms in peer.splits_ms or (INTERVAL_MS,):
+        for interval_ms in peer.splits_ms:
             row: dict[str, Any] = {"peer": name, "interval_ms": interval_ms}
-            if not peer.splits_ms:
-                yield {**row, "why": peer.no_split}
-                continue
             report(f"split of {name} at {interval_ms:g} ms")
             try:
                 installed = install(built, name)
@@ -243,7 +239,10 @@ def _split_error(installed: Installed, name: str, interval_ms: float, effort: Ef
     """The largest error of one run, in percentage points."""
     prefix = installed.prefix or (str(installed.python),)
     command = [*prefix, INSIDE / "split.py", effort.split_cpu_s, f"peer:{name}:{interval_ms:g}"]
-    found = json.loads(last_line(command, 240, installed.variables))
+    variables = installed.variables
+    if name.startswith("ddtrace"):
+        variables = {**variables, "DD_PROFILING_OUTPUT_PPROF": str(Path(tempfile.mkdtemp()) / "profile")}
+    found = json.loads(last_line(command, 240, variables))
     seen = found["seen"]
     if name == "scalene":
         shares = _scalene_shares(Path(installed.variables["SPPROF_BENCH_SCALENE"]))

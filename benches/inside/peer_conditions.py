@@ -346,7 +346,17 @@ class Ddtrace(Inside):
         self._profiler.start()
 
     def stop(self, _wall_ns):
-        self._profiler.stop(flush=False)
+        # It writes a file, if one was asked for, when it is flushed.
+        self._profiler.stop(flush="DD_PROFILING_OUTPUT_PPROF" in os.environ)
+
+    def shares(self):
+        import zstandard
+        from pprof import by_function
+
+        output = Path(os.environ["DD_PROFILING_OUTPUT_PPROF"])
+        (file,) = output.parent.glob(f"{output.name}.{os.getpid()}.*.pprof")
+        with file.open("rb") as compressed:
+            return by_function(zstandard.ZstdDecompressor().stream_reader(compressed).read(), "cpu-time")
 
 
 class SpprofAsPeer(Spprof):
