@@ -22,6 +22,8 @@ from harness.rows import NUMBERS
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PARTS = (*NUMBERS, "programs", "ticks", "peers", "splits")
+BUSY_PERCENT = 3
+"""Above this share of the processors in other hands it is said."""
 DEFAULT_PARTS = (*MEASURES, "programs", "ticks")
 
 
@@ -130,6 +132,7 @@ def main() -> int:
     chosen = dict.fromkeys(GIVEN_BY.get(part, part) for part in options.parts)
     for part in chosen:
         say(part)
+        others = machine.Others()
         try:
             for key, entry, names in measure(part, built, effort, options):
                 results[key] = replace(results[key], entry, *names)
@@ -137,6 +140,11 @@ def main() -> int:
         except RuntimeError as error:
             failed.append(part)
             say(f"{part} FAILED: {error}")
+        percent = others.percent()
+        results.setdefault("others_percent", {})[part] = round(percent, 1)
+        if percent > BUSY_PERCENT:
+            say(f"{part}: others used {percent:.0f} % of the processors meanwhile; figures of time are disturbed")
+        save(options.json, results)
     for lines in (
         render.numbers(results["rows"]),
         render.programs(results["programs"]) if "programs" in chosen else [],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import subprocess
+import time
 from pathlib import Path
 
 
@@ -23,6 +25,35 @@ def describe(python: Path) -> dict[str, str]:
         "CONFIG_HZ": _config_hz(),
         "python": "CPython " + version.stdout.split(" ", 1)[0],
     }
+
+
+class Others:
+    """What everybody else uses of the processors meanwhile, the hypervisor's other guests included."""
+
+    def __init__(self) -> None:
+        self._began, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+
+    def percent(self) -> float:
+        """Since it was made, of all processors together, in per cent."""
+        elapsed_s = time.monotonic() - self._began
+        others_s = (_busy_s() - self._busy_s) - (_own_s() - self._own_s)
+        # The kernel counts the machine's time in hundredths of a second.
+        return max(0.0, 100 * others_s / (elapsed_s * (os.cpu_count() or 1)))
+
+
+def _busy_s() -> float:
+    """Time of all processors since boot that was not idle, s (proc(5): user to steal, without idle and iowait)."""
+    words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+    user, nice, system, _, _, irq, softirq, steal = map(int, words)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    """CPU time of this process and of its children that have ended, s."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
 
 
 def _cpuinfo() -> str:

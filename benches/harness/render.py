@@ -158,6 +158,10 @@ def page(results: Mapping[str, Any]) -> str:
         "figure is the median over the rounds of its difference to the mean of the round's two bare slices, in brackets the",
         "95 % interval of a bootstrap. The A/A row compares the two bare slices with each other: what no difference looks like.",
         "",
+        "Share of the processors that others used meanwhile, per cent (above 3 figures of time are disturbed): "
+        + ", ".join(f"{part} {percent:g}" for part, percent in results.get("others_percent", {}).items())
+        + ".",
+        "",
         "## The numbers",
         "",
         *numbers(results["rows"]),
