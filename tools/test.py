@@ -140,6 +140,12 @@ def rust(run: Runner) -> None:
     run.run("cargo fmt", ["cargo", "fmt", "--all", "--check"])
     clippy = ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]
     run.run("cargo clippy", clippy)
+    # What only the benchmarks are built with.
+    hooks = ["--locked", "-p", "spprof-python", "--features", "bench", "--all-targets", "--", "-D", "warnings"]
+    run.run("cargo clippy, hooks", ["cargo", "clippy", *hooks])
+    floor = ["--locked", "--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor"]
+    run.run("cargo fmt, floor", ["cargo", "fmt", "--manifest-path", "benches/floor/Cargo.toml", "--check"])
+    run.run("cargo clippy, floor", ["cargo", "clippy", *floor, "--", "-D", "warnings"])
     run.run("cargo test", ["cargo", "test", "--locked", "--workspace", "--exclude", "spprof-python", "--no-fail-fast"])
 
 
@@ -147,14 +153,20 @@ def lint(run: Runner, tools: Path) -> None:
     """Style and types of the Python files."""
     run.run("ruff check", [tools / "ruff", "check"])
     run.run("ruff format", [tools / "ruff", "format", "--check"])
-    run.run("mypy", [tools / "mypy", "--strict", "python/spprof", "python/spprof.data/purelib", "tools"])
+    checked = ["python/spprof", "python/spprof.data/purelib", "tools", "benches/run.py"]
+    run.run("mypy", [tools / "mypy", "--strict", *checked])
 
 
-def build_wheel(run: Runner, tools: Path, kind: str, python: str) -> Path | None:
-    """The wheel of `kind`, which is `abi3` or the name of a free-threaded interpreter; None if it cannot be built."""
+def build_wheel(run: Runner, tools: Path, kind: str, python: str, features: Sequence[str] = ()) -> Path | None:
+    """The wheel of `kind`, which is `abi3` or the name of a free-threaded interpreter; None if it cannot be built.
+
+    `features` are those of cargo for `crates/python`; a wheel with some needs a `kind` of its own.
+    """
     folder = WORK / "wheels" / kind
     shutil.rmtree(folder, ignore_errors=True)
     options = ["--release", "--locked", "--compatibility", "linux", "--interpreter", python]
+    if features:
+        options += ["--features", ",".join(features)]
     if not run.run(f"wheel {kind}", [tools / "maturin", "build", *options, "--out", folder]):
         return None
     (wheel,) = folder.glob("*.whl")

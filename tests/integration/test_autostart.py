@@ -198,7 +198,7 @@ def test_run_and_the_command_itself_stay_as_they_are(tmp_path):
     done = run(value, "-m", "spprof", "run", "-o", "run.collapsed", "work.py", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        f"spprof: the profile is in {tmp_path}/run.collapsed; open it at https://www.speedscope.app"
+        f"spprof: the profile is in {tmp_path}/run.collapsed; `spprof view {tmp_path}/run.collapsed` shows it"
     ]
     assert "busy" in functions_of(spprof.Profile.load(tmp_path / "run.collapsed"))
     assert run(value, "-m", "spprof", "report", "run.collapsed", cwd=tmp_path).returncode == 0

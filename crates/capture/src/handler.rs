@@ -13,6 +13,7 @@ use crate::collection;
 use crate::cpu_context::{Activity, CpuContext, activity};
 use crate::fault;
 use crate::gate;
+use crate::handler_timing::Timed;
 use crate::host::Host;
 use crate::platform;
 use crate::record::{self, Header};
@@ -33,6 +34,7 @@ const MAX_TORN_RETRIES: u32 = 20;
 
 /// Called for each SIGPROF by the entry points of [`sigprof`], at whichever level.
 pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let _timed = Timed::begin();
     // SAFETY: the location of errno is valid in every thread; glibc and musl keep it in initial-exec thread storage.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.

@@ -15,6 +15,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("spprof's capture crate supports Linux only for now; other systems have their place in platform/");
 
+#[cfg(feature = "bench")]
+pub mod bench_hooks;
 mod code_filter;
 #[cfg(test)]
 mod code_filter_tests;
@@ -22,6 +24,8 @@ mod code_lifetime;
 mod collection;
 mod collector;
 mod cpu_context;
+#[cfg(feature = "bench")]
+mod cycle_histogram;
 mod disposition;
 mod examination;
 mod fault;
@@ -30,6 +34,7 @@ mod fault_tests;
 mod fork;
 mod gate;
 mod handler;
+mod handler_timing;
 mod host;
 #[cfg(feature = "inject-faults")]
 mod injection;

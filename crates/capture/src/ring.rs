@@ -38,6 +38,12 @@ impl<W: AsRef<[AtomicU64]>> Ring<W> {
         Self { words, mask: capacity - 1, reserved: AtomicU64::new(0), released: AtomicU64::new(0) }
     }
 
+    /// Words in all.
+    #[cfg(feature = "bench")]
+    pub(crate) fn capacity_words(&self) -> u64 {
+        self.mask + 1
+    }
+
     fn word(&self, position: u64) -> Option<&AtomicU64> {
         self.words.as_ref().get((position & self.mask) as usize)
     }

@@ -1,0 +1,64 @@
+"""N17: a hundred threads, 95 of them idle: signals a second, and how often the idle ones were woken. Needs the build for
+benchmarks, which counts the calls of the handler.
+
+`python idle_threads.py SECONDS INTERVAL_MS`
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "programs"))
+
+import spprof
+from handler_cost import native_library
+from histogram import Durations
+
+
+def switches(threads):
+    """How often the scheduler has let these threads go on since they began."""
+    total = 0
+    for thread in threads:
+        with open(f"/proc/self/task/{thread.native_id}/status") as status:
+            total += sum(int(line.split()[1]) for line in status if "ctxt_switches" in line)
+    return total
+
+
+def main(seconds, interval_ms):
+    import threads_100_idle as program
+
+    native = native_library()
+    durations = Durations(
+        native.spprof_bench_buckets, native.spprof_bench_handler_durations, native.spprof_bench_cycles
+    )
+    found = {}
+    for name, is_busy in (("all idle", False), ("five busy", True)):
+        spprof.start(interval_ms=interval_ms)
+        time.sleep(0.2)
+        durations.take()
+        before, began = switches(program.POOL.idlers), time.monotonic()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_before = used.ru_utime + used.ru_stime
+        samples = spprof.stats().collected_samples
+        if not is_busy:
+            time.sleep(seconds)
+        while time.monotonic() - began < seconds:
+            program.work()
+        took = time.monotonic() - began
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        found[name] = {
+            "signals_per_s": durations.take()["count"] / took,
+            "samples_per_s": (spprof.stats().collected_samples - samples) / took,
+            "idle_wakeups": switches(program.POOL.idlers) - before,
+            "cpu_share": (used.ru_utime + used.ru_stime - cpu_before) / took,
+        }
+        spprof.stop()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), float(sys.argv[2]))
