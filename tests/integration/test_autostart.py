@@ -197,9 +197,9 @@ def test_run_and_the_command_itself_stay_as_they_are(tmp_path):
     (tmp_path / "work.py").write_text(BUSY + "busy()\n")
     done = run(value, "-m", "spprof", "run", "-o", "run.collapsed", "work.py", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stderr.splitlines() == [
+    assert done.stderr.splitlines()[-1] == (
         f"spprof: the profile is in {tmp_path}/run.collapsed; `spprof view {tmp_path}/run.collapsed` shows it"
-    ]
+    )
     assert "busy" in functions_of(spprof.Profile.load(tmp_path / "run.collapsed"))
     assert run(value, "-m", "spprof", "report", "run.collapsed", cwd=tmp_path).returncode == 0
     assert os.listdir(tmp_path / "out") == []
