@@ -38,6 +38,7 @@ from ._native import (  # noqa: E402
     Sample,
     StackTotals,
     Thread,
+    View,
     __version__,
 )
 from ._profiler import Profiler  # noqa: E402
@@ -67,6 +68,7 @@ __all__ = [
     "Sample",
     "StackTotals",
     "Thread",
+    "View",
     "__version__",
     "is_active",
     "pause",

@@ -21,6 +21,7 @@ __all__ = [
     "Samples",
     "StackTotals",
     "Thread",
+    "View",
     "__version__",
     "check_interpreter",
     "code_lines",
@@ -87,6 +88,7 @@ class Thread:
     sample_count: int
     cpu_ns: int
     wall_ns: int
+    gil_ns: int
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -104,6 +106,8 @@ class FunctionTotals:
     total_cpu_ns: int
     self_wall_ns: int
     total_wall_ns: int
+    self_gil_ns: int
+    total_gil_ns: int
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
 
@@ -113,6 +117,7 @@ class StackTotals:
     samples: int
     cpu_ns: int
     wall_ns: int
+    gil_ns: int
 
 @final
 class LineTotals:
@@ -217,7 +222,8 @@ class Profile:
     cpu_rate_hz: float
     threads: tuple[Thread, ...]
     counters: dict[str, int]
-    def aggregate(self) -> list[StackTotals]: ...
+    def view(self, clock: str) -> View: ...
+    def aggregate(self, *, clock: str | None = None) -> list[StackTotals]: ...
     def top(self, limit: int | None = 10, *, clock: str = "cpu", sort: str = "self") -> list[FunctionTotals]: ...
     def time_ns(self, clock: str = "cpu") -> int: ...
     def lines(self, limit: int | None = 10, *, clock: str = "cpu") -> list[LineTotals]: ...
@@ -243,7 +249,7 @@ class Profile:
         at_least: float = 0.03,
         min_share: float = 0.005,
     ) -> ProfileDifference: ...
-    def to_speedscope(self, *, lines: bool = False) -> dict[str, Any]: ...
+    def to_speedscope(self, *, clock: str | None = None, lines: bool = False) -> dict[str, Any]: ...
     def to_collapsed(self, *, clock: str | None = None, lines: bool = False, threads: bool = False) -> str: ...
     def save(
         self,
@@ -256,6 +262,23 @@ class Profile:
     ) -> None: ...
     @staticmethod
     def load(path: str | PathLike[str]) -> Profile: ...
+
+@final
+class View:
+    clock: str
+    total_ns: int
+    def top(self, limit: int | None = 10, *, sort: str = "self") -> list[FunctionTotals]: ...
+    def aggregate(self) -> list[StackTotals]: ...
+    def to_speedscope(self, *, lines: bool = False) -> dict[str, Any]: ...
+    def to_collapsed(self, *, lines: bool = False, threads: bool = False) -> str: ...
+    def save(
+        self,
+        path: str | PathLike[str],
+        format: str | None = None,  # noqa: A002 - the name in the contract
+        *,
+        lines: bool = False,
+        threads: bool = False,
+    ) -> None: ...
 
 def start(
     interval_ns: int,

@@ -13,17 +13,28 @@ APPS = pathlib.Path(__file__).parent.parent / "apps"
 CPU_S = 4
 
 
-@pytest.mark.parametrize("interval_ms", [1, 10])
-def test_seventy_twenty_ten(interval_ms):
-    seen = json.loads(run_python(APPS / "known_split.py", CPU_S, interval_ms))
-
+def strays(seen, interval_ms):
+    """The shares that are off by more than three standard deviations."""
     spent_ns, samples, cpu_ns = seen["spent_ns"], seen["samples"], seen["cpu_ns"]
     count = sum(samples.values())
     # At least half of the samples asked for: on a machine that others use, the CPU is not the program's all the time.
     assert count > 0.5 * CPU_S * 1000 / interval_ms
+    found = []
     for name in ("seventy", "twenty", "ten"):
         truth = spent_ns[name] / sum(spent_ns.values())
         # The standard deviation of a share `truth` seen in `count` independent samples.
         deviation = math.sqrt(truth * (1 - truth) / count)
-        assert abs(samples[name] / count - truth) <= 3 * deviation, f"{name}, by samples"
-        assert abs(cpu_ns[name] / sum(cpu_ns.values()) - truth) <= 3 * deviation, f"{name}, by CPU time"
+        for what, counted in (("samples", samples), ("CPU time", cpu_ns)):
+            share = counted[name] / sum(counted.values())
+            if abs(share - truth) > 3 * deviation:
+                found.append(f"{name}, by {what}: {share:.4f} and not {truth:.4f} ± {deviation:.4f}")
+    return found
+
+
+@pytest.mark.parametrize("interval_ms", [1, 10])
+def test_seventy_twenty_ten(interval_ms):
+    found = strays(json.loads(run_python(APPS / "known_split.py", CPU_S, interval_ms)), interval_ms)
+    if found:
+        # One share in 370 is off by chance, so a run in a hundred is. A profiler that is wrong is so again.
+        found = strays(json.loads(run_python(APPS / "known_split.py", CPU_S, interval_ms)), interval_ms)
+    assert found == []

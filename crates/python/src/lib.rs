@@ -1,5 +1,6 @@
 //! The extension module `spprof._native`: Python's values to ours and back. No logic of its own.
 
+mod clock_view;
 mod control;
 mod doctor;
 mod inspect;
@@ -12,6 +13,8 @@ mod views;
 /// The native half of spprof; `spprof` is the public package.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
+    #[pymodule_export]
+    use crate::clock_view::View;
     #[pymodule_export]
     use crate::control::{
         collection_changed, is_active, name_thread, pause, register_thread, resume, snapshot, start, stats, stop,

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use formats::{Format, WriteOptions};
-use profile::{Clock, DifferenceOptions, FoldOptions, FunctionTotal, ShareErrors};
+use profile::{DifferenceOptions, FoldOptions, FunctionTotal, ShareErrors, Weights};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::clock_view::{self, View};
 use crate::samples::{Recorded, Samples};
 use crate::save;
 use crate::values::{FunctionTotals, StackTotals, Thread};
@@ -26,7 +27,7 @@ impl Profile {
         Self { recorded: Arc::new(Recorded::new(profile)) }
     }
 
-    fn inner(&self) -> &profile::Profile {
+    pub(crate) fn inner(&self) -> &profile::Profile {
         &self.recorded.profile
     }
 
@@ -58,16 +59,10 @@ impl Profile {
             total_cpu_ns: total.total.cpu_ns,
             self_wall_ns: total.own.wall_ns,
             total_wall_ns: total.total.wall_ns,
+            self_gil_ns: total.own.gil_ns,
+            total_gil_ns: total.total.gil_ns,
         }
     }
-}
-
-/// A clock by its name in the API.
-fn clock(name: &str) -> PyResult<Clock> {
-    Clock::ALL
-        .into_iter()
-        .find(|clock| clock.label().eq_ignore_ascii_case(name))
-        .ok_or_else(|| PyValueError::new_err(format!("clock must be \"cpu\" or \"wall\", not {name:?}")))
 }
 
 /// An aware datetime of `unix_ns`.
@@ -166,6 +161,7 @@ impl Profile {
                 sample_count: weights.samples,
                 cpu_ns: weights.cpu_ns,
                 wall_ns: weights.wall_ns,
+                gil_ns: weights.gil_ns,
             };
             Bound::new(py, value)
         });
@@ -195,12 +191,24 @@ impl Profile {
         Ok(values)
     }
 
-    /// Every distinct stack with what its samples add up to over all threads, most CPU time first, then wall time.
-    fn aggregate(&self, py: Python<'_>) -> PyResult<Vec<StackTotals>> {
+    /// The profile on one clock: "cpu", "wall", or "gil" for wall time during which the thread held the GIL.
+    fn view(slf: Bound<'_, Self>, clock: &str) -> PyResult<View> {
+        Ok(View { clock: clock_view::clock(clock)?, profile: slf.unbind() })
+    }
+
+    /// Every distinct stack with what its samples add up to over all threads, most CPU time first, then wall time. With a
+    /// `clock`, those that time went to on it, most of it first.
+    #[pyo3(signature = (*, clock = None))]
+    pub(crate) fn aggregate(&self, py: Python<'_>, clock: Option<&str>) -> PyResult<Vec<StackTotals>> {
+        let clock = clock.map(clock_view::clock).transpose()?;
         let weights = self.inner().weights_by_leaf();
         let ids = self.inner().tree.ids();
-        let mut seen: Vec<_> = ids.zip(weights).filter(|(_, weights)| weights.samples > 0).collect();
-        seen.sort_by_key(|(leaf, weights)| (std::cmp::Reverse((weights.cpu_ns, weights.wall_ns)), *leaf));
+        let is_seen = |weights: &Weights| clock.map_or(weights.samples, |clock| weights.on(clock)) > 0;
+        let mut seen: Vec<_> = ids.zip(weights).filter(|(_, weights)| is_seen(weights)).collect();
+        seen.sort_by_key(|(leaf, weights)| {
+            let first = clock.map_or(weights.cpu_ns, |clock| weights.on(clock));
+            (std::cmp::Reverse((first, weights.cpu_ns, weights.wall_ns)), *leaf)
+        });
         seen.into_iter()
             .map(|(leaf, weights)| {
                 Ok(StackTotals {
@@ -208,6 +216,7 @@ impl Profile {
                     samples: weights.samples,
                     cpu_ns: weights.cpu_ns,
                     wall_ns: weights.wall_ns,
+                    gil_ns: weights.gil_ns,
                 })
             })
             .collect()
@@ -215,8 +224,8 @@ impl Profile {
 
     /// The functions that most time went to, `limit` of them (all for None), by their own or their total time.
     #[pyo3(signature = (limit = Some(10), *, clock = "cpu", sort = "self"), text_signature = "($self, limit=10, *, clock='cpu', sort='self')")]
-    fn top(&self, limit: Option<usize>, clock: &str, sort: &str) -> PyResult<Vec<FunctionTotals>> {
-        let clock = self::clock(clock)?;
+    pub(crate) fn top(&self, limit: Option<usize>, clock: &str, sort: &str) -> PyResult<Vec<FunctionTotals>> {
+        let clock = clock_view::clock(clock)?;
         let mut totals = self.inner().function_totals(clock);
         match sort {
             "self" => {}
@@ -231,13 +240,13 @@ impl Profile {
     /// What all samples come to on `clock`, ns: with and without Python functions.
     #[pyo3(signature = (clock = "cpu"), text_signature = "($self, clock='cpu')")]
     fn time_ns(&self, clock: &str) -> PyResult<u64> {
-        Ok(views::time_ns(self.inner(), self::clock(clock)?))
+        Ok(views::time_ns(self.inner(), clock_view::clock(clock)?))
     }
 
     /// The lines that most time went to, `limit` of them (all for None), by their own time.
     #[pyo3(signature = (limit = Some(10), *, clock = "cpu"), text_signature = "($self, limit=10, *, clock='cpu')")]
     fn lines(&self, limit: Option<usize>, clock: &str) -> PyResult<Vec<LineTotals>> {
-        Ok(views::lines(self.inner(), self::clock(clock)?, limit))
+        Ok(views::lines(self.inner(), clock_view::clock(clock)?, limit))
     }
 
     /// The call tree, every call before those it made and of these the largest first: calls with at least `min_share` of all time, the
@@ -245,7 +254,7 @@ impl Profile {
     #[pyo3(signature = (*, clock = "cpu", min_share = 0.01, limit = None, lines = false), text_signature = "($self, *, clock='cpu', min_share=0.01, limit=None, lines=False)")]
     fn calls(&self, clock: &str, min_share: f64, limit: Option<usize>, lines: bool) -> PyResult<Vec<Call>> {
         let options = FoldOptions { min_share, max_calls: limit.unwrap_or(usize::MAX), lines };
-        Ok(views::calls(self.inner(), self::clock(clock)?, &options))
+        Ok(views::calls(self.inner(), clock_view::clock(clock)?, &options))
     }
 
     /// What the threads' time went to: computing, and waiting by what for, with the place where most of each wait was spent.
@@ -293,21 +302,34 @@ impl Profile {
         at_least: f64,
         min_share: f64,
     ) -> PyResult<ProfileDifference> {
-        let options = DifferenceOptions { units, at_least, min_share, ..DifferenceOptions::new(self::clock(clock)?) };
+        let options =
+            DifferenceOptions { units, at_least, min_share, ..DifferenceOptions::new(clock_view::clock(clock)?) };
         views::difference(py, &self.recorded, &other.recorded, &options)
     }
 
-    /// The profile as speedscope's JSON document; with `lines`, a frame for each line of a function.
-    #[pyo3(signature = (*, lines = false))]
-    fn to_speedscope<'py>(&self, py: Python<'py>, lines: bool) -> PyResult<Bound<'py, PyAny>> {
-        let text = py.detach(|| self.text(Format::Speedscope, &WriteOptions { lines, ..save::defaults() }))?;
+    /// The profile as speedscope's JSON document, on one `clock` or on all; with `lines`, a frame for each line of a function.
+    #[pyo3(signature = (*, clock = None, lines = false))]
+    pub(crate) fn to_speedscope<'py>(
+        &self,
+        py: Python<'py>,
+        clock: Option<&str>,
+        lines: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let clock = clock.map(clock_view::clock).transpose()?;
+        let text = py.detach(|| self.text(Format::Speedscope, &WriteOptions { clock, lines, ..save::defaults() }))?;
         py.import("json")?.call_method1("loads", (text,))
     }
 
     /// The profile as collapsed stacks: a line for each, frames root first, weights in nanoseconds of `clock`.
     #[pyo3(signature = (*, clock = None, lines = false, threads = false))]
-    fn to_collapsed(&self, py: Python<'_>, clock: Option<&str>, lines: bool, threads: bool) -> PyResult<String> {
-        let clock = clock.map(self::clock).transpose()?;
+    pub(crate) fn to_collapsed(
+        &self,
+        py: Python<'_>,
+        clock: Option<&str>,
+        lines: bool,
+        threads: bool,
+    ) -> PyResult<String> {
+        let clock = clock.map(clock_view::clock).transpose()?;
         let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
         py.detach(|| self.text(Format::Collapsed, &options))
     }
@@ -315,7 +337,7 @@ impl Profile {
     /// Writes the profile to `path`, in the format that its name or `format` says (speedscope if neither does). A file
     /// that is there is replaced in one step, or left alone if writing fails with OSError.
     #[pyo3(signature = (path, format = None, *, clock = None, lines = false, threads = false))]
-    fn save(
+    pub(crate) fn save(
         &self,
         py: Python<'_>,
         path: PathBuf,
@@ -325,7 +347,7 @@ impl Profile {
         threads: bool,
     ) -> PyResult<()> {
         let format = save::format_for(&path, format).map_err(PyValueError::new_err)?;
-        let clock = clock.map(self::clock).transpose()?;
+        let clock = clock.map(clock_view::clock).transpose()?;
         let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
         py.detach(|| save::save(self.inner(), &path, format, &options)).map_err(|error| os_error(&error, &path))
     }

@@ -89,20 +89,23 @@ pub(crate) struct Thread {
     pub(crate) cpu_ns: u64,
     /// What its samples' wall time adds up to, ns.
     pub(crate) wall_ns: u64,
+    /// Of that, time during which it held the GIL, ns.
+    pub(crate) gil_ns: u64,
 }
 
 #[pymethods]
 impl Thread {
     fn __repr__(&self) -> String {
         format!(
-            "Thread(native_id={}, python_id={}, name={:?}, is_main={}, sample_count={}, cpu_ns={}, wall_ns={})",
+            "Thread(native_id={}, python_id={}, name={:?}, is_main={}, sample_count={}, cpu_ns={}, wall_ns={}, gil_ns={})",
             self.native_id,
             self.python_id,
             self.name,
             if self.is_main { "True" } else { "False" },
             self.sample_count,
             self.cpu_ns,
-            self.wall_ns
+            self.wall_ns,
+            self.gil_ns
         )
     }
 }
@@ -136,13 +139,17 @@ pub(crate) struct FunctionTotals {
     pub(crate) self_wall_ns: u64,
     /// Wall time on the stack, ns.
     pub(crate) total_wall_ns: u64,
+    /// Wall time as the innermost frame of a thread that held the GIL, ns.
+    pub(crate) self_gil_ns: u64,
+    /// Wall time on the stack of a thread that held the GIL, ns.
+    pub(crate) total_gil_ns: u64,
 }
 
 #[pymethods]
 impl FunctionTotals {
     fn __repr__(&self) -> String {
         format!(
-            "FunctionTotals(function_name={:?}, filename={:?}, lineno={}, self_samples={}, total_samples={}, self_cpu_ns={}, total_cpu_ns={}, self_wall_ns={}, total_wall_ns={})",
+            "FunctionTotals(function_name={:?}, filename={:?}, lineno={}, self_samples={}, total_samples={}, self_cpu_ns={}, total_cpu_ns={}, self_wall_ns={}, total_wall_ns={}, self_gil_ns={}, total_gil_ns={})",
             self.function_name,
             self.filename,
             self.lineno,
@@ -151,7 +158,9 @@ impl FunctionTotals {
             self.self_cpu_ns,
             self.total_cpu_ns,
             self.self_wall_ns,
-            self.total_wall_ns
+            self.total_wall_ns,
+            self.self_gil_ns,
+            self.total_gil_ns
         )
     }
 }
@@ -167,6 +176,8 @@ pub(crate) struct StackTotals {
     pub(crate) cpu_ns: u64,
     /// Their wall time, ns.
     pub(crate) wall_ns: u64,
+    /// Of that, time during which the thread held the GIL, ns.
+    pub(crate) gil_ns: u64,
 }
 
 #[pymethods]
@@ -174,8 +185,8 @@ impl StackTotals {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let frames = self.frames.bind(py).repr()?;
         Ok(format!(
-            "StackTotals(frames={frames}, samples={}, cpu_ns={}, wall_ns={})",
-            self.samples, self.cpu_ns, self.wall_ns
+            "StackTotals(frames={frames}, samples={}, cpu_ns={}, wall_ns={}, gil_ns={})",
+            self.samples, self.cpu_ns, self.wall_ns, self.gil_ns
         ))
     }
 }

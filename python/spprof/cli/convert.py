@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spprof import _native
+
 from . import UsageError, _files
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("speedscope", "collapsed", "html"), help="format of FILE2 (default: as its name says)"
     )
-    parser.add_argument("--clock", choices=("cpu", "wall"), help="only this clock (default: all that the format holds)")
+    parser.add_argument("--clock", choices=_native.CLOCKS, help="only this clock (default: all that the format holds)")
     parser.add_argument("--lines", action="store_true", help="tell the lines of a function apart")
     parser.add_argument("--threads", action="store_true", help="collapsed stacks begin with their thread")
 

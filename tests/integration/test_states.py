@@ -1,0 +1,194 @@
+"""What a sample says of its thread: on CPU or blocked, and what it has to do with the GIL."""
+
+import hashlib
+import socket
+import sysconfig
+import threading
+import time
+
+import pytest
+import spprof
+from support import samples_of, spin
+
+HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+#: More than any test lasts, s.
+FOREVER = 600
+
+
+class Subject:
+    """A thread that is in one state until it is told to leave it."""
+
+    def __init__(self, enter, leave):
+        self._leave = leave
+        self.thread = threading.Thread(target=enter)
+        self.thread.start()
+
+    def profile(self, wall_s=0.3):
+        """The samples of the thread while a session ran and the main thread slept."""
+        spprof.start(interval_ms=1)
+        time.sleep(wall_s)
+        profile = spprof.stop()
+        self._leave()
+        self.thread.join()
+        return samples_of(profile, self.thread.native_id)
+
+
+def share_of(samples, *states):
+    """The share of wall time that the samples say was spent in one of the states."""
+    total_ns = sum(sample.wall_ns for sample in samples)
+    return sum(sample.wall_ns for sample in samples if sample.state in states) / total_ns
+
+
+def wait_until_blocked(thread):
+    """Returns when the system knows the thread to be waiting in a call."""
+    while True:
+        with open(f"/proc/self/task/{thread.native_id}/syscall") as file:
+            if not file.read().startswith("running"):
+                return
+
+
+def detached(running):
+    return f"{running},no-gil" if HAS_GIL else running
+
+
+def test_spinning():
+    running = [True]
+
+    def enter():
+        while running:
+            pass
+
+    samples = Subject(enter, running.clear).profile()
+    if HAS_GIL:
+        # The main thread asks for the GIL when it wakes, and this one waits until that has stopped the session.
+        assert share_of(samples, "on-cpu,gil", "on-cpu,no-gil", "blocked,waits-for-gil") == 1
+        assert share_of(samples, "on-cpu,gil") > 0.7
+    else:
+        assert share_of(samples, "on-cpu") > 0.9
+
+
+def test_sleeping_and_waiting_for_a_lock_or_a_socket():
+    lock = threading.Lock()
+    lock.acquire()
+    here, there = socket.socketpair()
+    event = threading.Event()
+    subjects = [
+        Subject(lambda: lock.acquire(timeout=FOREVER), lock.release),
+        Subject(lambda: there.recv(1), lambda: here.send(b".")),
+        Subject(lambda: event.wait(FOREVER), event.set),
+    ]
+    for subject in subjects:
+        wait_until_blocked(subject.thread)
+    spprof.start(interval_ms=1)
+    time.sleep(0.2)
+    profile = spprof.stop()
+    for subject in subjects:
+        subject._leave()
+        subject.thread.join()
+    here.close()
+    there.close()
+
+    for subject in subjects:
+        samples = samples_of(profile, subject.thread.native_id)
+        assert samples
+        assert share_of(samples, detached("blocked")) == 1
+        assert sum(sample.cpu_ns for sample in samples) == 0
+    # The main thread slept.
+    samples = samples_of(profile, threading.get_native_id())
+    assert share_of(samples, detached("blocked")) > 0.8
+
+
+@pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
+def test_waiting_for_the_gil():
+    running = [True]
+
+    def enter():
+        while running:
+            pass
+
+    subject = Subject(enter, running.clear)
+    spprof.start(interval_ms=1)
+    spin(0.4)
+    profile = spprof.stop()
+    running.clear()
+    subject.thread.join()
+
+    samples = samples_of(profile, subject.thread.native_id)
+    # Two rivals take turns of 5 ms. One that waits wakes every 5 ms to ask again: where others want the processor it is then
+    # ready to run for a while, without the GIL. Whenever it is blocked, it is for the GIL.
+    assert share_of(samples, "on-cpu,gil", "blocked,waits-for-gil", "on-cpu,no-gil") > 0.98
+    assert share_of(samples, "on-cpu,gil") > 0.1
+    assert share_of(samples, "blocked,waits-for-gil") > 0.1
+
+
+def test_computing_without_the_gil():
+    running = [True]
+    data = b"\0" * (64 << 20)
+
+    def enter():
+        while running:
+            hashlib.sha256(data)
+
+    samples = Subject(enter, running.clear).profile(0.4)
+    assert share_of(samples, detached("on-cpu")) > 0.9
+
+
+@pytest.mark.skipif(HAS_GIL, reason="this interpreter has a GIL")
+def test_free_threads_compute_at_the_same_time():
+    running = [True]
+
+    def enter():
+        while running:
+            pass
+
+    subjects = [Subject(enter, running.clear) for _ in range(2)]
+    spprof.start(interval_ms=1)
+    time.sleep(0.3)
+    profile = spprof.stop()
+    running.clear()
+    for subject in subjects:
+        subject.thread.join()
+        assert share_of(samples_of(profile, subject.thread.native_id), "on-cpu") > 0.9
+
+
+def context_switches(native_id):
+    """How often the system has put the thread to sleep or aside since it began."""
+    with open(f"/proc/self/task/{native_id}/status") as status:
+        return [int(line.split()[1]) for line in status if "ctxt_switches" in line]
+
+
+def test_idle_threads_are_left_alone():
+    event = threading.Event()
+    idle = [threading.Thread(target=event.wait, args=(FOREVER,)) for _ in range(95)]
+    running = [True]
+
+    def compute():
+        while running:
+            pass
+
+    busy = [threading.Thread(target=compute) for _ in range(5)]
+    for thread in idle + busy:
+        thread.start()
+    for thread in idle:
+        wait_until_blocked(thread)
+    spprof.start(interval_ms=10)
+    before = {thread: context_switches(thread.native_id) for thread in idle}
+    time.sleep(1)
+    after = {thread: context_switches(thread.native_id) for thread in idle}
+    profile = spprof.stop()
+    running.clear()
+    event.set()
+    for thread in idle + busy:
+        thread.join()
+
+    # A signal would have woken them.
+    assert after == before
+    for thread in idle:
+        samples = samples_of(profile, thread.native_id)
+        assert len(samples) == 1
+        assert samples[0].state == detached("blocked")
+    # At most one tick an interval for each thread that may run, the main thread among them, and one at start.
+    duration_s = profile.total_duration_ms / 1000
+    taken = sum(thread.sample_count for thread in profile.threads) - len(idle)
+    assert taken <= 6 * (duration_s * 100 + 2)
