@@ -156,6 +156,9 @@ impl Collector {
 
     fn take(&mut self, shared: &Shared, record: &Record) {
         let header = record.header;
+        if header.generation == record::NOBODY {
+            return;
+        }
         self.missed_ticks += u64::from(header.missed_ticks);
         self.frames.clear();
         self.frames.extend((0..header.frames).map(|index| record::frame(&shared.ring, record, index)));

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
-use interpreter::{Memory, WalkEnd, count_frames, walk};
+use interpreter::{Memory, RawFrame, WalkEnd, walk};
 use profile::{Gil, Running, State};
 
 use crate::collection;
@@ -125,62 +125,77 @@ struct Moment {
     cpu_ns: u64,
 }
 
-/// Walks the thread's Python stack into the ring.
+/// Walks the thread's Python stack into the ring: once, into room for as many frames as the last time and some more. Where
+/// that is not enough the room goes unused, and there is a second walk into what the first has found to be needed.
 fn take_sample(shared: &Shared, slot: &Slot, value: TickValue, moment: &Moment) -> Outcome {
     let host = &shared.host;
     let thread = current_thread_state(host);
-    let mut frames = 0;
-    if thread.address != 0 {
-        let (count, end) =
-            count_frames(&LiveMemory, &host.layout, host.code_type, thread.address, shared.max_depth_frames);
-        frames = count as u64;
-        if host.is_entering_interpreter(moment.program_counter) || matches!(end, WalkEnd::Torn(_)) {
-            if slot.note_torn_walk() < MAX_TORN_RETRIES
-                && let Some(timer) = slot.timer()
-                && platform::arm_timer(timer, platform::monotonic_ns().wrapping_add(TORN_RETRY_NS))
-            {
-                add(&shared.counts.put_off, 1);
-                return Outcome::LookAgain;
-            }
-            // Half a stack would be a wrong one.
-            add(&shared.counts.torn, 1);
+    if thread.address != 0 && host.is_entering_interpreter(moment.program_counter) {
+        return look_again(shared, slot);
+    }
+    let max_frames = shared.max_depth_frames as u64;
+    let mut room_frames = if thread.address == 0 { 0 } else { slot.expected_frames().min(max_frames) };
+    for _ in 0..2 {
+        let Some(taken) = shared.ring.reserve(record::length_words(room_frames)) else {
+            add(&shared.counts.ring_full, 1);
             return Outcome::Done;
+        };
+        let mut found_frames = 0;
+        let mut end = WalkEnd::Complete;
+        if thread.address != 0 {
+            let mut show = |frame: RawFrame| {
+                if found_frames < room_frames {
+                    shared.filter.mark(frame.code_address);
+                    record::write_frame(&shared.ring, taken, found_frames, frame);
+                }
+                found_frames += 1;
+            };
+            let depth = shared.max_depth_frames;
+            end = walk(&LiveMemory, &host.layout, host.code_type, thread.address, depth, &mut show);
         }
+        if matches!(end, WalkEnd::Torn(_)) {
+            record::abandon(&shared.ring, taken);
+            return look_again(shared, slot);
+        }
+        slot.expect_frames(found_frames);
+        if found_frames > room_frames {
+            record::abandon(&shared.ring, taken);
+            room_frames = found_frames;
+            continue;
+        }
+        let truncated = matches!(end, WalkEnd::Truncated);
+        add(&shared.counts.truncated, u64::from(truncated));
+        add(&shared.counts.samples, 1);
+        let header = Header {
+            frames: found_frames as u16,
+            slot: value.slot,
+            generation: value.generation,
+            state: state(shared, &thread, moment.activity).with_truncated(truncated).bits(),
+            truncated,
+            missed_ticks: slot.missed(),
+            time_ns: moment.time_ns,
+            cpu_ns: moment.cpu_ns,
+        };
+        slot.clear_missed();
         slot.note_whole_walk();
-    }
-    let Some(taken) = shared.ring.reserve(record::length_words(frames)) else {
-        add(&shared.counts.ring_full, 1);
+        record::publish(&shared.ring, taken, header);
         return Outcome::Done;
-    };
-    let mut written = 0;
-    let mut end = WalkEnd::Complete;
-    if thread.address != 0 {
-        end = walk(&LiveMemory, &host.layout, host.code_type, thread.address, shared.max_depth_frames, &mut |frame| {
-            if written < frames {
-                shared.filter.mark(frame.code_address);
-                record::write_frame(&shared.ring, taken, written, frame);
-                written += 1;
-            }
-        });
     }
-    let truncated = matches!(end, WalkEnd::Truncated);
-    // The thread does not move while it looks at itself; should it all the same, the record is nobody's.
-    let is_whole = !matches!(end, WalkEnd::Torn(_));
-    add(&shared.counts.truncated, u64::from(truncated));
-    add(&shared.counts.torn, u64::from(!is_whole));
-    add(&shared.counts.samples, u64::from(is_whole));
-    let header = Header {
-        frames: written as u16,
-        slot: value.slot,
-        generation: if is_whole { value.generation } else { record::NOBODY },
-        state: state(shared, &thread, moment.activity).with_truncated(truncated).bits(),
-        truncated,
-        missed_ticks: slot.missed(),
-        time_ns: moment.time_ns,
-        cpu_ns: moment.cpu_ns,
-    };
-    slot.clear_missed();
-    record::publish(&shared.ring, taken, header);
+    // The thread does not move while it looks at itself, so the second walk finds what the first did.
+    add(&shared.counts.torn, 1);
+    Outcome::Done
+}
+
+/// The chain of frames is being changed. Half a stack would be a wrong one, so nothing is recorded now.
+fn look_again(shared: &Shared, slot: &Slot) -> Outcome {
+    if slot.note_torn_walk() < MAX_TORN_RETRIES
+        && let Some(timer) = slot.timer()
+        && platform::arm_timer(timer, platform::monotonic_ns().wrapping_add(TORN_RETRY_NS))
+    {
+        add(&shared.counts.put_off, 1);
+        return Outcome::LookAgain;
+    }
+    add(&shared.counts.torn, 1);
     Outcome::Done
 }
 

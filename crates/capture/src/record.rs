@@ -52,7 +52,7 @@ pub(crate) fn publish<W: AsRef<[AtomicU64]>>(ring: &Ring<W>, taken: Reservation,
     ring.write(taken, 1, u64::from(header.generation) | (u64::from(header.missed_ticks) << 32));
     ring.write(taken, 2, header.time_ns);
     ring.write(taken, 3, header.cpu_ns);
-    // The reserved length goes along: a walk that found fewer frames than were counted must not leave words behind.
+    // The reserved length goes along: a walk that found fewer frames than there was room for must not leave words behind.
     let first = u64::from(header.frames)
         | (u64::from(header.slot) << 16)
         | (u64::from(header.state) << 32)
@@ -60,6 +60,21 @@ pub(crate) fn publish<W: AsRef<[AtomicU64]>>(ring: &Ring<W>, taken: Reservation,
         | ((taken.length_words & 0x1f_ffff) << 42)
         | PUBLISHED;
     ring.publish(taken, first);
+}
+
+/// Gives a reservation up that was not made good use of: the reader passes over it. Handler-safe.
+pub(crate) fn abandon<W: AsRef<[AtomicU64]>>(ring: &Ring<W>, taken: Reservation) {
+    let nobodys = Header {
+        frames: 0,
+        slot: 0,
+        generation: NOBODY,
+        state: 0,
+        truncated: false,
+        missed_ticks: 0,
+        time_ns: 0,
+        cpu_ns: 0,
+    };
+    publish(ring, taken, nobodys);
 }
 
 /// A published record, as the collector sees it.
@@ -102,6 +117,19 @@ pub(crate) fn frame<W: AsRef<[AtomicU64]>>(ring: &Ring<W>, record: &Record, inde
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_abandoned_record_is_nobodys_and_gives_its_room_back() {
+        let ring = Ring::new((0..16).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
+        for _ in 0..3 {
+            let taken = ring.reserve(length_words(4)).expect("the room of the one before is free again");
+            write_frame(&ring, taken, 0, RawFrame { code_address: 8, instruction_offset_bytes: 2 });
+            abandon(&ring, taken);
+            let record = front(&ring).expect("published");
+            assert_eq!((record.header.generation, record.header.frames), (NOBODY, 0));
+            ring.release(record.position, record.length_words);
+        }
+    }
 
     #[test]
     fn a_sample_survives_the_ring() {

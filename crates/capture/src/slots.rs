@@ -13,6 +13,10 @@ use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// Threads that can be sampled at once: 4,096 slots of one cache line are 256 KiB of address space, touched as needed.
 pub(crate) const MAX_THREADS: usize = 4096;
 
+/// So much deeper a stack may be than at the tick before without a second walk; each is 16 bytes of the ring, unused most
+/// often.
+const MORE_FRAMES: u32 = 16;
+
 /// The thread was found blocked: no tick comes until the collector sees its CPU clock move.
 pub(crate) const PARKED: u32 = 0;
 /// The thread is on CPU as far as is known: its timer runs.
@@ -32,6 +36,8 @@ pub(crate) struct Slot {
     missed_ticks: AtomicU32,
     /// Walks of this tick that were torn.
     torn_walks: AtomicU32,
+    /// Frames of the stack at the last tick.
+    last_frames: AtomicU32,
     /// Where the thread's ticks fall within their intervals, see [`crate::tick`].
     seed: AtomicU64,
 }
@@ -48,6 +54,7 @@ impl Slot {
             last_cell: AtomicU64::new(0),
             missed_ticks: AtomicU32::new(0),
             torn_walks: AtomicU32::new(0),
+            last_frames: AtomicU32::new(0),
             seed: AtomicU64::new(0),
         }
     }
@@ -68,6 +75,7 @@ impl Slot {
         self.last_cell.store(cell, Ordering::Relaxed);
         self.missed_ticks.store(0, Ordering::Relaxed);
         self.torn_walks.store(0, Ordering::Relaxed);
+        self.last_frames.store(0, Ordering::Relaxed);
         self.seed.store(seed, Ordering::Relaxed);
         // Release, with the Acquire in `belongs_to`: the handler sees the fields of the thread whose generation it has.
         let generation = (self.generation.load(Ordering::Relaxed) + 1) & TickValue::GENERATION_MASK;
@@ -135,6 +143,16 @@ impl Slot {
 
     pub(crate) fn note_whole_walk(&self) {
         self.torn_walks.store(0, Ordering::Relaxed);
+    }
+
+    /// How many frames the thread's stack may have now: those of the last tick and some more.
+    pub(crate) fn expected_frames(&self) -> u64 {
+        u64::from(self.last_frames.load(Ordering::Relaxed).saturating_add(MORE_FRAMES))
+    }
+
+    /// How many it has.
+    pub(crate) fn expect_frames(&self, frames: u64) {
+        self.last_frames.store(u32::try_from(frames).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn missed(&self) -> u32 {
