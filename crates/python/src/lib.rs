@@ -3,6 +3,7 @@
 mod control;
 mod doctor;
 mod inspect;
+mod notebook;
 mod profile_class;
 mod samples;
 mod save;

@@ -10,6 +10,7 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::notebook;
 use crate::samples::{Recorded, Samples};
 use crate::save;
 use crate::values::{FunctionTotals, StackTotals, Thread};
@@ -339,6 +340,11 @@ impl Profile {
             formats::read(&content, None).map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
         });
         read.map(Self::new)
+    }
+
+    /// What a notebook shows: the page of the HTML format, shut off from the notebook.
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| notebook::html(self.inner())).map_err(Into::into)
     }
 
     fn __repr__(&self) -> String {
