@@ -214,7 +214,7 @@ class Profile:
     platform: str
     total_duration_ms: float
     effective_rate_hz: float
-    cpu_rate_hz: float
+    running_rate_hz: float
     threads: tuple[Thread, ...]
     counters: dict[str, int]
     def aggregate(self) -> list[StackTotals]: ...

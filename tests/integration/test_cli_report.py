@@ -43,7 +43,7 @@ COMPUTING = """\
 """
 
 NUMBERS = """\
-300 samples; asked 100 Hz, got 100 on CPU; 2 missed;
+300 samples; asked 100 Hz, got 99.34 of threads that ran; 2 missed;
 the profiler took 12.0 ms of CPU time (0.40 %); 3.4 MB of memory
 
 """
@@ -127,7 +127,7 @@ LINES_TREE = """\
 NOTHING = """\
 shown: 0.0 % of the CPU time (--focus nothing)
 No CPU time was recorded in any Python function.
-300 samples; asked 100 Hz, got 100 on CPU; 2 missed;
+300 samples; asked 100 Hz, got 99.34 of threads that ran; 2 missed;
 the profiler took 12.0 ms of CPU time (0.40 %); 3.4 MB of memory
 """
 

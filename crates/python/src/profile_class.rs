@@ -148,10 +148,11 @@ impl Profile {
         }
     }
 
-    /// Samples that carry CPU time, a second of it: the rate that threads on CPU were sampled at. 0 if there are none.
+    /// The rate that running threads were sampled at: the one asked for, less the ticks that found no sample. 0 where a file
+    /// does not say, or if nothing ran.
     #[getter]
-    fn cpu_rate_hz(&self) -> f64 {
-        self.inner().samples_per_cpu_second()
+    fn running_rate_hz(&self) -> f64 {
+        self.inner().running_rate_hz()
     }
 
     /// The threads that were seen, in the order of first sight.
