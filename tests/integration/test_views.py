@@ -1,5 +1,6 @@
 """Parts, lines, calls and activities of a profile, in Python."""
 
+import html
 import re
 import threading
 
@@ -132,8 +133,13 @@ def test_where_threads_wait():
     assert sum(whole.values()) == pytest.approx(profiler.profile.time_ns("wall"), rel=0.02)
 
 
-def test_a_cell_of_a_notebook(profile):
+def test_a_cell_of_a_notebook_shows_the_page_shut_off(profile, tmp_path):
     shown = profile._repr_html_()
-    # Whatever stands in a name is text.
-    assert shown.startswith(("<iframe sandbox=", "<table>"))
-    assert "<script" not in shown
+    start, end = '<iframe sandbox="allow-scripts" ', '"></iframe>'
+    assert shown.startswith(start)
+    assert shown.endswith(end)
+    # Nothing in the page ends the attribute that it is in, and the page is whole.
+    page = shown[len(start) : -len(end)].partition('srcdoc="')[2]
+    assert '"' not in page
+    profile.save(tmp_path / "a.html")
+    assert html.unescape(page) == (tmp_path / "a.html").read_text(encoding="utf-8")
