@@ -4,7 +4,8 @@ Rust:    cargo fmt, clippy and test.
 Lint:    ruff and mypy.
 Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then the tests under every interpreter that
          can be found, each in a virtual environment of its own, and the stack tests once more with the JIT compiler
-         of 3.14 and later; mypy's stubtest of the extension's stubs; the structure offsets against the headers.
+         of 3.14 and later; the tests of the IPython magics under one; mypy's stubtest of the extension's stubs; the
+         structure offsets against the headers.
 HTML:    the report in headless Chromium, under one interpreter.
 
 Everything that is made is below .work/ and cargo's target folder. A failure does not stop the run: the table at the end
@@ -51,6 +52,9 @@ HTML_TESTS = "tests/html"
 """Run once, not under every interpreter: what they test is the page."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+IPYTHON_TESTS = "tests/ipython"
+"""Run under one interpreter, the only one that gets IPython."""
 
 STEP_LIMIT_SECONDS = 1800
 """No step takes a third of this; one that does hangs."""
@@ -200,10 +204,24 @@ def test_interpreter(
     if keyword is not None:
         command += ["-k", keyword]
         allowed.append(NO_TESTS_COLLECTED)
-    run.run(f"pytest {name}", [*command, f"--ignore={HTML_TESTS}", "tests"], allowed=allowed, live=live)
+    ignored = [f"--ignore={HTML_TESTS}", f"--ignore={IPYTHON_TESTS}"]
+    run.run(f"pytest {name}", [*command, *ignored, "tests"], allowed=allowed, live=live)
     if name in JIT_PYTHONS:
         jit = {"PYTHON_JIT": "1"}
         run.run(f"pytest {name}, JIT", [*command, JIT_TESTS], environment=jit, allowed=allowed, live=live)
+
+
+def test_ipython(run: Runner, uv: Path, python: str, wheel: Path, keyword: str | None) -> None:
+    """The tests of the IPython magics, in an environment with IPython."""
+    packages = [str(wheel), *TEST_REQUIREMENTS, "ipython"]
+    binaries = make_environment(run, uv, "ipython", python, packages, live=True)
+    if binaries is None:
+        return
+    command: list[str | Path] = [binaries / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", IPYTHON_TESTS]
+    if keyword is None:
+        run.run("pytest ipython", command)
+    else:
+        run.run("pytest ipython", [*command, "-k", keyword], allowed=(0, NO_TESTS_COLLECTED))
 
 
 def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str], options: argparse.Namespace) -> None:
@@ -231,6 +249,11 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
             if wheel is None:
                 continue
             pool.submit(test_interpreter, run, uv, name, python, wheel, options.keyword, options.jobs == 1)
+
+    ipython_name = next((name for name in TOOLS_PYTHONS if name in pythons), None)
+    ipython_wheel = wheels.get("abi3")
+    if ipython_name is not None and ipython_wheel is not None:
+        test_ipython(run, uv, pythons[ipython_name], ipython_wheel, options.keyword)
 
 
 def html_tests(

@@ -81,3 +81,10 @@ __all__ = [
     "stop",
     "unregister_thread",
 ]
+
+
+def load_ipython_extension(ipython: object) -> None:
+    """What ``%load_ext spprof`` calls: adds ``%spprof`` and ``%%spprof`` to the shell."""
+    from . import _ipython
+
+    _ipython.load(ipython)

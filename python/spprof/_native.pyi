@@ -219,7 +219,7 @@ class Profile:
     platform: str
     total_duration_ms: float
     effective_rate_hz: float
-    cpu_rate_hz: float
+    running_rate_hz: float
     threads: tuple[Thread, ...]
     counters: dict[str, int]
     def view(self, clock: str) -> View: ...
@@ -260,6 +260,7 @@ class Profile:
         lines: bool = False,
         threads: bool = False,
     ) -> None: ...
+    def _repr_html_(self) -> str: ...
     @staticmethod
     def load(path: str | PathLike[str]) -> Profile: ...
 

@@ -233,8 +233,10 @@ class Report:
         counters = profile.counters
         parts = [counted(profile.sample_count, "sample")]
         if profile.interval_ms:
-            rate = profile.cpu_rate_hz
-            parts.append(f"asked {1000 / profile.interval_ms:.4g} Hz" + (f", got {rate:.4g} on CPU" if rate else ""))
+            rate = profile.running_rate_hz
+            parts.append(
+                f"asked {1000 / profile.interval_ms:.4g} Hz" + (f", got {rate:.4g} of threads that ran" if rate else "")
+            )
         lost = [
             f"{counters[name]} {label}"
             for name, label in (

@@ -72,7 +72,8 @@ def style_of(stream: TextIO | None) -> Style:
     except ValueError:  # it is closed
         is_terminal = False
     colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    encoding = getattr(stream, "encoding", None) or "ascii"
+    # One without an encoding, as a StringIO, takes any text.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     return Style(_width(stream, is_terminal), colours=colours, encoding=encoding)
 
 

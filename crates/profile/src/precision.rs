@@ -74,14 +74,17 @@ impl Profile {
         self.info.interval_ns > 0
     }
 
-    /// The rate that threads on a processor were sampled at: samples that carry CPU time, a second of it; 0 if there is none.
+    /// The rate that running threads were sampled at, a second: that which was asked for, less the ticks that found no sample.
+    /// 0 if the profile does not say or nothing ran.
     #[must_use]
-    pub fn samples_per_cpu_second(&self) -> f64 {
+    pub fn running_rate_hz(&self) -> f64 {
         let samples = self.threads.iter().flat_map(|thread| &thread.timeline).filter(|sample| sample.cpu_ns > 0);
-        let (count, cpu_ns) = samples.fold((0u64, 0u64), |(count, cpu_ns), sample| {
-            (count.saturating_add(sample.count), cpu_ns.saturating_add(sample.cpu_ns))
-        });
-        if cpu_ns == 0 { 0.0 } else { count as f64 * 1e9 / cpu_ns as f64 }
+        let taken: u64 = samples.map(|sample| sample.count).sum();
+        if taken == 0 || self.info.interval_ns == 0 {
+            return 0.0;
+        }
+        let due = taken.saturating_add(self.counters.missed_ticks).saturating_add(self.counters.dropped);
+        1e9 / self.info.interval_ns as f64 * (taken as f64 / due as f64)
     }
 
     /// The standard error of each function's shares on a clock, by [`crate::FunctionId::index`].

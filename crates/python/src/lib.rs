@@ -4,6 +4,7 @@ mod clock_view;
 mod control;
 mod doctor;
 mod inspect;
+mod notebook;
 mod profile_class;
 mod samples;
 mod save;

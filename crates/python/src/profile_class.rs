@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::clock_view::{self, View};
+use crate::notebook;
 use crate::samples::{Recorded, Samples};
 use crate::save;
 use crate::values::{FunctionTotals, StackTotals, Thread};
@@ -142,10 +143,11 @@ impl Profile {
         }
     }
 
-    /// Samples that carry CPU time, a second of it: the rate that threads on CPU were sampled at. 0 if there are none.
+    /// The rate that running threads were sampled at: the one asked for, less the ticks that found no sample. 0 where a file
+    /// does not say, or if nothing ran.
     #[getter]
-    fn cpu_rate_hz(&self) -> f64 {
-        self.inner().samples_per_cpu_second()
+    fn running_rate_hz(&self) -> f64 {
+        self.inner().running_rate_hz()
     }
 
     /// The threads that were seen, in the order of first sight.
@@ -361,6 +363,11 @@ impl Profile {
             formats::read(&content, None).map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
         });
         read.map(Self::new)
+    }
+
+    /// What a notebook shows: the page of the HTML format, shut off from the notebook.
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| notebook::html(self.inner())).map_err(Into::into)
     }
 
     fn __repr__(&self) -> String {

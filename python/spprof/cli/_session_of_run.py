@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 
@@ -36,10 +37,24 @@ def _finish(pid: int, output: str, quiet: bool) -> None:
         # What the program has printed comes first. The interpreter would write it out after us, and complain if it cannot.
         if sys.stdout is sys.__stdout__ and sys.stdout is not None:
             sys.stdout.flush()
-        print(_text(profile, output), file=sys.stderr, flush=True)
+        _say(_text(profile, output) + "\n")
     except (OSError, ValueError):
         # There is nobody to tell: it is closed. The file is written.
         pass
+
+
+def _say(text: str) -> None:
+    """Writes to standard error, wherever the program has led it."""
+    stderr = sys.stderr
+    if stderr is not sys.__stderr__ or not isinstance(stderr, io.TextIOWrapper):
+        stderr.write(text)
+        stderr.flush()
+        return
+    stderr.flush()
+    # Past the buffer: what it could not write at the end of the process would change the exit status.
+    left = text.encode(stderr.encoding, stderr.errors or "backslashreplace")
+    while left:
+        left = left[os.write(stderr.fileno(), left) :]
 
 
 def _text(profile: Profile, output: str) -> str:

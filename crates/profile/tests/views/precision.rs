@@ -96,12 +96,12 @@ fn lines_have_their_errors_too() {
 }
 
 #[test]
-fn the_rate_on_cpu_does_not_count_waits() {
+fn the_rate_of_running_threads_is_that_asked_for_less_what_was_lost() {
     let mut builder = Builder::new();
     let main = builder.thread("MainThread", 1);
-    builder.record_samples(main, "f", 30);
+    builder.record_samples(main, "f", 27);
     builder.record(main, "f", 2_000_000, 0, BLOCKED);
-    // 31 samples would be, with the wait; 30 in 300 ns are 100 million a second.
-    assert_eq!(builder.finish().samples_per_cpu_second(), 1e8);
-    assert_eq!(Builder::new().finish().samples_per_cpu_second(), 0.0);
+    // 27 of 30 ticks, for one was missed and two samples were dropped; the wait was no tick.
+    assert!((builder.finish().running_rate_hz() / 0.9e8 - 1.0).abs() < 1e-12);
+    assert_eq!(Builder::new().finish().running_rate_hz(), 0.0);
 }

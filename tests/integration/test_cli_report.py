@@ -1,6 +1,5 @@
 """What `spprof report` prints, to the letter, from files written by hand."""
 
-import json
 import os
 import pty
 import re
@@ -9,44 +8,7 @@ import sys
 
 import pytest
 import spprof
-
-HEADER = {
-    "interval_ns": 10_000_000,
-    "samples": 300,
-    "missed_ticks": 2,
-    "start_unix_ns": 1_700_000_000_000_000_000,
-    "end_unix_ns": 1_700_000_004_000_000_000,
-    "start_monotonic_ns": 1_000_000_000,
-    "end_monotonic_ns": 5_000_000_000,
-    "profiler_cpu_ns": 12_000_000,
-    "memory_bytes": 3_400_000,
-    "python_version": "3.13.1",
-    "platform": "Linux x86_64",
-    "lines": True,
-    "thread_roots": True,
-    "threads": [{"name": "MainThread", "native_id": 7, "is_main": True}, {"name": "worker", "native_id": 8}],
-    "views": [{"clock": "cpu", "thread": None}],
-}
-
-MAIN = "MainThread;<module> (/srv/app/main.py:90);serve (/srv/app/main.py:12)"
-DECODER = "/usr/lib/python3.12/json/decoder.py"
-PACKAGE = "/srv/venv/lib/python3.12/site-packages/numpy/core.py"
-
-STACKS = {
-    f"{MAIN};parse (/srv/app/parse.py:20)": 1_000_000_000,
-    f"{MAIN};parse (/srv/app/parse.py:21)": 200_000_000,
-    f"{MAIN};parse (/srv/app/parse.py:20);JSONDecoder.decode ({DECODER}:30)": 600_000_000,
-    f"{MAIN};index (/srv/app/main.py:40);dot ({PACKAGE}:77)": 150_000_000,
-    f"{MAIN};index (/srv/app/main.py:41)": 20_000_000,
-    f"{MAIN}": 10_000_000,
-    "MainThread": 20_000_000,
-    "worker;job (/srv/app/main.py:60)": 1_000_000_000,
-}
-
-
-def collapsed(stacks, header=HEADER):
-    lines = [] if header is None else ["#spprof:" + json.dumps(header)]
-    return "\n".join([*lines, *(f"{stack} {weight}" for stack, weight in stacks.items())]) + "\n"
+from handwritten import STACKS, collapsed
 
 
 def report(path, *arguments, columns=80, env=None):
@@ -81,7 +43,7 @@ COMPUTING = """\
 """
 
 NUMBERS = """\
-300 samples; asked 100 Hz, got 100 on CPU; 2 missed;
+300 samples; asked 100 Hz, got 99.34 of threads that ran; 2 missed;
 the profiler took 12.0 ms of CPU time (0.40 %); 3.4 MB of memory
 
 """
@@ -165,7 +127,7 @@ LINES_TREE = """\
 NOTHING = """\
 shown: 0.0 % of the CPU time (--focus nothing)
 No CPU time was recorded in any Python function.
-300 samples; asked 100 Hz, got 100 on CPU; 2 missed;
+300 samples; asked 100 Hz, got 99.34 of threads that ran; 2 missed;
 the profiler took 12.0 ms of CPU time (0.40 %); 3.4 MB of memory
 """
 
