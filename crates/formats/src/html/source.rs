@@ -196,7 +196,8 @@ fn last_line(text: &[String], first: u32) -> u32 {
     let Some((head, _)) = lines.next().filter(|(_, line)| is_head(line)) else { return first };
     last = last.max(head);
     while let Some((number, line)) = lines.next_if(|(_, line)| goes_on(line, depth)) {
-        if !line.trim().is_empty() && !(line.trim_start().starts_with('#') && indentation(line) <= depth) {
+        let is_outer_comment = line.trim_start().starts_with('#') && indentation(line) <= depth;
+        if !line.trim().is_empty() && !is_outer_comment {
             last = number;
         }
     }
