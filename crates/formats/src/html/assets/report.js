@@ -337,7 +337,8 @@ class ReportPage {
 
   /** @param {string} text */
   say(text) {
-    byId("status").textContent = text;
+    const status = byId("status");
+    if (status.textContent !== text) status.textContent = text;
   }
 
   /** A frame in one line. @param {number} frame */
