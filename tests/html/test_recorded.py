@@ -1,6 +1,7 @@
 """Reports of programs that were really profiled, and the ways to get one."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -55,6 +56,19 @@ def test_run_writes_a_report_with_the_source(page, tmp_path):
     page.click("#functions-body tr[data-function] button[title='busy']")
     lines = page.run("Array.from(document.querySelectorAll('#source code'), line => line.textContent)")
     assert lines == program.read_text().splitlines()[2:6]
+
+
+def test_a_program_that_is_terminated_leaves_a_report(page, tmp_path):
+    # The collector's thread writes it then, and has little stack.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal\n\ndef end():\n    os.kill(os.getpid(), signal.SIGTERM)\n\nend()\nsignal.pause()\n"
+    )
+    report = tmp_path / "report.html"
+    command = [sys.executable, "-m", "spprof", "run", "-o", report, program]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGTERM
+    page.open(report)
+    assert text(page, "#title") == "program.py"
 
 
 @pytest.fixture

@@ -177,6 +177,13 @@ def test_search_says_which_share_was_found(page, known):
     page.run("document.querySelector('#search').value = ''")
     page.write("app.py")
     page.until("document.querySelector('#found').textContent === '89.5 %'")
+    # Escape goes back by one step each: the numbers are closed, the search stays.
+    page.run("document.querySelector('#numbers').open = true")
+    page.press("Escape")
+    assert page.run("[document.querySelector('#numbers').open, document.querySelector('#search').value]") == [
+        False,
+        "app.py",
+    ]
     page.press("Escape")
     page.until("document.querySelector('#found').textContent === ''")
     assert len(rows(page)) == 7

@@ -79,7 +79,7 @@ impl Format {
     pub fn sniff(content: &[u8]) -> Format {
         match without_byte_order_mark(content).trim_ascii_start().first() {
             Some(b'{') => Format::Speedscope,
-            Some(b'<') if html::is_page(content) => Format::Html,
+            Some(b'<') if html::is_page(without_byte_order_mark(content)) => Format::Html,
             _ => Format::Collapsed,
         }
     }

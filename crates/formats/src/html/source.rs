@@ -3,7 +3,7 @@
 //! A file that was changed after the recording began would show wrong lines under right numbers, so it is left out, and
 //! the report says why. Only Python files are read: a profile from elsewhere may name any file.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -53,12 +53,14 @@ struct File {
     status: Status,
     text: Vec<String>,
     /// The lines that the report has.
-    taken: BTreeMap<u32, ()>,
+    taken: BTreeSet<u32>,
 }
 
 /// The sources of a profile's functions.
 pub(crate) struct Sources<'a> {
     profile: &'a Profile,
+    /// The last line of each file that the profile knows of.
+    last_lines: FxHashMap<StringId, u32>,
     files: FxHashMap<StringId, File>,
     /// First and last line of each function of which lines were taken.
     extents: FxHashMap<FunctionId, (u32, u32)>,
@@ -68,11 +70,15 @@ impl<'a> Sources<'a> {
     /// Reads what is there.
     pub(crate) fn read(profile: &'a Profile, clock: Clock) -> Sources<'a> {
         let mut lines_seen: FxHashMap<FunctionId, Vec<u32>> = FxHashMap::default();
+        let mut last_lines: FxHashMap<StringId, u32> = FxHashMap::default();
         for node in profile.tree.ids().skip(1) {
-            let lines = lines_seen.entry(profile.tree.function(node)).or_default();
-            lines.extend(Some(profile.tree.line(node)).filter(|&line| line > 0));
+            let (id, line) = (profile.tree.function(node), profile.tree.line(node));
+            let function = profile.functions.get(id);
+            lines_seen.entry(id).or_default().extend(Some(line).filter(|&line| line > 0));
+            let last = last_lines.entry(function.file).or_default();
+            *last = line.max(function.first_line).max(*last);
         }
-        let mut sources = Sources { profile, files: FxHashMap::default(), extents: FxHashMap::default() };
+        let mut sources = Sources { profile, last_lines, files: FxHashMap::default(), extents: FxHashMap::default() };
         let mut room_bytes = MAX_TEXT_BYTES;
         for total in profile.function_totals(clock) {
             let mut seen = lines_seen.remove(&total.function).unwrap_or_default();
@@ -89,33 +95,36 @@ impl<'a> Sources<'a> {
         if name.is_empty() || name.starts_with('<') || function.is_native {
             return;
         }
-        let start_unix_ns = self.profile.info.start.unix_ns;
-        let file = self.files.entry(function.file).or_insert_with(|| File::read(Path::new(name), start_unix_ns));
+        let file = self.files.entry(function.file).or_insert_with(|| {
+            let file = File::read(Path::new(name), self.profile.info.start.unix_ns);
+            // The same name, but not the same program.
+            let is_other = file.status == Status::Read && self.last_lines[&function.file] as usize > file.text.len();
+            if is_other { File::without_text(Status::Changed) } else { file }
+        });
+        if file.status != Status::Read {
+            return;
+        }
         // Where the profile does not tell lines, the function is shown all the same.
         let known = (function.first_line > 0).then_some(function.first_line);
         let Some(first_seen) = seen.first().copied().or(known) else { return };
         let last_seen = seen.last().copied().unwrap_or(first_seen);
-        if file.status == Status::Read && last_seen as usize > file.text.len() {
-            // The same name, but not the same program.
-            file.status = Status::Changed;
-        }
-        if file.status != Status::Read {
-            return;
-        }
         let first = if function.first_line > 0 { function.first_line.min(first_seen) } else { first_seen };
         let is_module = self.profile.strings.get(function.name) == "<module>";
         let end = if is_module { file.text.len() as u32 } else { last_line(&file.text, first) };
         let last = end.max(last_seen);
         let is_long = last - first > MAX_FUNCTION_LINES;
-        let near = |line: u32| seen.iter().any(|&seen| seen.abs_diff(line) <= CONTEXT_LINES) || line == first;
+        let near = |line: u32| {
+            let after = seen.partition_point(|&seen| seen + CONTEXT_LINES < line);
+            line == first || seen.get(after).is_some_and(|&seen| seen <= line + CONTEXT_LINES)
+        };
         let wanted: Vec<u32> =
-            (first..=last).filter(|line| !file.taken.contains_key(line) && (!is_long || near(*line))).collect();
+            (first..=last).filter(|line| !file.taken.contains(line) && (!is_long || near(*line))).collect();
         let bytes: usize = wanted.iter().map(|&line| file.text[line as usize - 1].len() + 1).sum();
         if bytes > *room_bytes {
             return;
         }
         *room_bytes -= bytes;
-        file.taken.extend(wanted.into_iter().map(|line| (line, ())));
+        file.taken.extend(wanted);
         self.extents.insert(id, (first, last));
     }
 
@@ -138,31 +147,34 @@ impl<'a> Sources<'a> {
 }
 
 impl File {
+    fn without_text(status: Status) -> File {
+        File { status, text: Vec::new(), taken: BTreeSet::new() }
+    }
+
     fn read(path: &Path, start_unix_ns: u64) -> File {
-        let without_text = |status| File { status, text: Vec::new(), taken: BTreeMap::new() };
         if start_unix_ns == 0 {
-            return without_text(Status::NoTime);
+            return File::without_text(Status::NoTime);
         }
         let is_python = path.extension().is_some_and(|ending| ending == "py" || ending == "pyw");
         let metadata = fs::metadata(path).ok().filter(|metadata| metadata.is_file());
         let Some(metadata) = metadata.filter(|metadata| is_python && metadata.len() <= MAX_FILE_BYTES) else {
-            return without_text(Status::Missing);
+            return File::without_text(Status::Missing);
         };
         let recorded = UNIX_EPOCH + Duration::from_nanos(start_unix_ns);
         // Where the system keeps no such time, nothing says that the file is the one that ran.
         if metadata.modified().map_or(true, |modified| modified > recorded) {
-            return without_text(Status::Changed);
+            return File::without_text(Status::Changed);
         }
-        let Ok(bytes) = fs::read(path) else { return without_text(Status::Missing) };
+        let Ok(bytes) = fs::read(path) else { return File::without_text(Status::Missing) };
         let text = String::from_utf8_lossy(&bytes);
         let text = text.lines().map(|line| line.chars().take(MAX_LINE_CHARS).collect()).collect();
-        File { status: Status::Read, text, taken: BTreeMap::new() }
+        File { status: Status::Read, text, taken: BTreeSet::new() }
     }
 
     fn stretches(&self) -> Vec<(u32, String)> {
         let mut stretches: Vec<(u32, String)> = Vec::new();
         let mut next = 0;
-        for &line in self.taken.keys() {
+        for &line in &self.taken {
             let text = &self.text[line as usize - 1];
             match stretches.last_mut() {
                 Some((_, stretch)) if line == next => {
@@ -196,7 +208,8 @@ fn last_line(text: &[String], first: u32) -> u32 {
     let Some((head, _)) = lines.next().filter(|(_, line)| is_head(line)) else { return first };
     last = last.max(head);
     while let Some((number, line)) = lines.next_if(|(_, line)| goes_on(line, depth)) {
-        if !line.trim().is_empty() && !(line.trim_start().starts_with('#') && indentation(line) <= depth) {
+        let is_outer_comment = line.trim_start().starts_with('#') && indentation(line) <= depth;
+        if !line.trim().is_empty() && !is_outer_comment {
             last = number;
         }
     }

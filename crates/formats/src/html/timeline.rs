@@ -172,7 +172,7 @@ impl Draw {
         // The fraction of multiples of the golden ratio never comes near itself again.
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         self.0 = self.0.wrapping_add(GOLDEN);
-        (u128::from(self.0) * u128::from(end) >> 64) as u64
+        ((u128::from(self.0) * u128::from(end)) >> 64) as u64
     }
 }
 

@@ -3,6 +3,7 @@
 mod collapsed;
 mod difference;
 mod hostile;
+mod html;
 mod round_trip;
 mod sample;
 mod selection;

@@ -165,6 +165,8 @@ class ReportPage {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     const isTyping = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
     if (event.key === "Escape") {
+      // Some browsers empty a search by themselves, and say nothing of it.
+      event.preventDefault();
       this.escape();
       if (isTyping) target.blur();
     }
@@ -195,7 +197,7 @@ class ReportPage {
     const search = /** @type {HTMLInputElement} */ (byId("search"));
     const numbers = /** @type {HTMLDetailsElement} */ (byId("numbers"));
     if (numbers.open) numbers.open = false;
-    else if (search.value) {
+    else if (search.value || this.matches) {
       search.value = "";
       this.search();
     } else if (this.flame.isZoomed) this.flame.reset();
@@ -335,7 +337,8 @@ class ReportPage {
 
   /** @param {string} text */
   say(text) {
-    byId("status").textContent = text;
+    const status = byId("status");
+    if (status.textContent !== text) status.textContent = text;
   }
 
   /** A frame in one line. @param {number} frame */

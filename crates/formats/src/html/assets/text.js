@@ -1,6 +1,11 @@
 // @ts-check
 // What times, shares and names look like, and how elements are made.
 
+/** By the number of decimals: making one of these takes longer than drawing a frame may. */
+const DECIMALS = [0, 1, 2].map(
+  (decimals) => new Intl.NumberFormat("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }),
+);
+
 /** A time with three digits and its unit. @param {number} ns */
 function formatTime(ns) {
   const [value, unit] =
@@ -8,7 +13,7 @@ function formatTime(ns) {
   if (ns === 0) return "0 s";
   if (unit === "ns") return `${Math.round(value)} ns`;
   const decimals = value >= 100 ? (unit === "s" ? 1 : 0) : value >= 10 ? 1 : 2;
-  return `${value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })} ${unit}`;
+  return `${DECIMALS[decimals].format(value)} ${unit}`;
 }
 
 /** A share of 1 in percent. @param {number} share */
@@ -27,7 +32,7 @@ function formatError(share, count) {
 
 /** A whole number with separators. @param {number} count */
 function formatCount(count) {
-  return Math.round(count).toLocaleString("en");
+  return DECIMALS[0].format(Math.round(count));
 }
 
 /** Bytes. @param {number} bytes */
