@@ -1,6 +1,6 @@
 //! The real handler on a thread whose frames it finds wrong at a set rate: it comes back from each, and counts it.
 //!
-//! `SPPROF_WALKS` says how many ticks; ten million were run once.
+//! `SPPROF_WALKS` says how many ticks, `SPPROF_WALKS_SEED` which wrong values; ten million were run once.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -113,7 +113,9 @@ unsafe extern "C" fn unchecked_thread_state() -> *mut c_void {
 
 #[test]
 fn wrong_values_in_walks_do_no_harm_and_are_counted() {
-    let ticks: u64 = std::env::var("SPPROF_WALKS").ok().map_or(100_000, |text| text.parse().expect("a number"));
+    let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let ticks = asked("SPPROF_WALKS").unwrap_or(100_000);
+    injection::begin_at(asked("SPPROF_WALKS_SEED").unwrap_or(0) << 40);
     let builds = build::all();
     let of_each = ticks.div_ceil(builds.len() as u64);
     fault::install().expect("a handler");
