@@ -1,11 +1,11 @@
 """Runs every check of spprof: `python3 tools/test.py`, on any Python from 3.9 with `cargo` and a C compiler beside it.
 
-Rust:    cargo fmt, clippy and test.
+Rust:    cargo fmt, clippy and test; the handler on wrong values; the fuzz targets, half a minute each.
 Lint:    ruff and mypy.
 Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then the tests under every interpreter that
          can be found, each in a virtual environment of its own, and the stack tests once more with the JIT compiler
          of 3.14 and later; the tests of the IPython magics under one; mypy's stubtest of the extension's stubs; the
-         structure offsets against the headers.
+         structure offsets against the headers; what the signal handlers can call; a program under valgrind.
 HTML:    the report in headless Chromium, under one interpreter.
 
 Everything that is made is below .work/ and cargo's target folder. A failure does not stop the run: the table at the end
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -151,6 +152,11 @@ def rust(run: Runner) -> None:
     run.run("cargo fmt, floor", ["cargo", "fmt", "--manifest-path", "benches/floor/Cargo.toml", "--check"])
     run.run("cargo clippy, floor", ["cargo", "clippy", *floor, "--", "-D", "warnings"])
     run.run("cargo test", ["cargo", "test", "--locked", "--workspace", "--exclude", "spprof-python", "--no-fail-fast"])
+    injecting = ["--locked", "-p", "capture", "--features", "inject-faults", "--lib"]
+    run.run("cargo clippy, wrong values", ["cargo", "clippy", *injecting, "--tests", "--", "-D", "warnings"])
+    run.run("cargo test, wrong values", ["cargo", "test", *injecting, "injection"])
+    run.run("cargo fmt, fuzz", ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+    run.run("fuzz", [sys.executable, "tools/fuzz.py", "--seconds", "30"])
 
 
 def lint(run: Runner, tools: Path) -> None:
@@ -239,6 +245,11 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
         install: list[str | Path] = [uv, "pip", "install", "--quiet", "--reinstall", "--python", tools / "python"]
         if run.run("install stubtest", [*install, stubs_wheel]):
             run.run("stubtest", [tools / "python", "-m", "mypy.stubtest", "spprof._native"])
+    built = [wheel for wheel in wheels.values() if wheel is not None]
+    if built and platform.machine() == "x86_64":
+        run.run("handler calls", [sys.executable, "tools/handler_calls.py", *built])
+    if stubs_wheel is not None and "3.12" in pythons and shutil.which("valgrind"):
+        run.run("valgrind", [sys.executable, "tools/sanitize.py", "valgrind", "--wheel", stubs_wheel])
     with_headers = [python for python in pythons.values() if interpreters.has_headers(python)]
     if with_headers:
         run.run("layouts", [sys.executable, "tools/layouts/generate.py", "--check", *with_headers])

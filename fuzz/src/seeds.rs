@@ -14,10 +14,15 @@ pub(crate) fn write_where_asked() {
     for format in Format::ALL {
         for (lines, thread_roots) in [(false, false), (true, true)] {
             let options = WriteOptions { lines, thread_roots, ..WriteOptions::default() };
-            let mut file = Vec::new();
-            write(&sample::profile(), format, &options, &mut file).expect("a vector takes everything");
-            std::fs::write(folder.join(format!("{}-{}", format.name(), u8::from(lines))), file)
-                .expect("the folder is ours");
+            let path = folder.join(format!("{}-{}", format.name(), u8::from(lines)));
+            std::fs::write(path, file(format, &options)).expect("the folder is ours");
         }
     }
+}
+
+/// The sample in that format.
+pub(crate) fn file(format: Format, options: &WriteOptions) -> Vec<u8> {
+    let mut file = Vec::new();
+    write(&sample::profile(), format, options, &mut file).expect("a vector takes everything");
+    file
 }

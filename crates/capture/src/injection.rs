@@ -20,10 +20,16 @@ pub(crate) fn tamper_with_one_of(loads: u64) {
     ONE_OF.store(loads, Ordering::SeqCst);
 }
 
-/// The same, as the environment asks for it.
+/// [`tamper_with_one_of`], as the environment asks for it.
 pub(crate) fn begin() {
     let asked = std::env::var("SPPROF_INJECT_FAULTS").ok().and_then(|loads| loads.parse().ok());
     tamper_with_one_of(asked.unwrap_or(0));
+}
+
+/// What follows is as if so many loads had been done before.
+#[cfg(test)]
+pub(crate) fn begin_at(load: u64) {
+    LOADS.store(load, Ordering::SeqCst);
 }
 
 /// Loads that were tampered with, and faults that were recovered from, since the process began.

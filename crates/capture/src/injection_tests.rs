@@ -1,6 +1,6 @@
 //! The real handler on a thread whose frames it finds wrong at a set rate: it comes back from each, and counts it.
 //!
-//! `SPPROF_WALKS` says how many ticks; ten million were run once.
+//! `SPPROF_WALKS` says how many ticks, `SPPROF_WALKS_SEED` which wrong values; ten million were run once.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::build::{self, Build};
 use crate::code_filter::CodeFilter;
+use crate::collection::Collection;
 use crate::host::Host;
 use crate::image::{CODE_TYPE, Image, Link, RUNTIME, THREAD};
 use crate::pages::Pages;
@@ -93,6 +94,7 @@ fn shared(host: Host) -> Shared {
         filter: CodeFilter::new(),
         symbols: Mutex::new(Symbols::new(host.layout, String::new(), 1 << 20)),
         is_paused: AtomicBool::new(false),
+        collection: Collection::default(),
         counts: HandlerCounts::default(),
         fixed_bytes: 0,
         host,
@@ -113,7 +115,9 @@ unsafe extern "C" fn unchecked_thread_state() -> *mut c_void {
 
 #[test]
 fn wrong_values_in_walks_do_no_harm_and_are_counted() {
-    let ticks: u64 = std::env::var("SPPROF_WALKS").ok().map_or(100_000, |text| text.parse().expect("a number"));
+    let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let ticks = asked("SPPROF_WALKS").unwrap_or(100_000);
+    injection::begin_at(asked("SPPROF_WALKS_SEED").unwrap_or(0) << 40);
     let builds = build::all();
     let of_each = ticks.div_ceil(builds.len() as u64);
     fault::install().expect("a handler");
@@ -142,7 +146,9 @@ fn wrong_values_in_walks_do_no_harm_and_are_counted() {
                 let frames = record.header.frames;
                 assert!(usize::from(frames) <= shared.max_depth_frames);
                 assert!(record.length_words >= record::length_words(u64::from(frames)));
-                whole += u64::from(usize::from(frames) == FRAMES && !record.header.torn);
+                let is_whole = record.header.generation == generation;
+                assert!(is_whole || record.header.generation == record::NOBODY);
+                whole += u64::from(is_whole && usize::from(frames) == FRAMES);
                 for index in 0..frames {
                     let frame = record::frame(&shared.ring, &record, index);
                     match symbols.resolve(&LiveMemory, frame.code_address, record.position) {
@@ -157,9 +163,11 @@ fn wrong_values_in_walks_do_no_harm_and_are_counted() {
         gate::close();
         let counts = &shared.counts;
         let lost = get(&counts.ring_full) + get(&counts.stale) + get(&counts.paused) + get(&counts.put_off);
-        assert_eq!(get(&counts.samples) + lost, of_each, "{}: every tick is counted", build.name);
+        let counted = get(&counts.samples) + get(&counts.torn) + lost;
+        assert_eq!(counted, of_each, "{}: every tick is counted", build.name);
         assert_eq!(lost, 0, "{}", build.name);
         assert!(get(&counts.torn) > of_each / 20, "{}: {} of {of_each} torn", build.name, get(&counts.torn));
+        assert!(get(&counts.samples) > of_each / 20, "{}: {} of {of_each} whole", build.name, get(&counts.samples));
         walks += of_each;
         torn += get(&counts.torn);
         drop(mapped);

@@ -8,6 +8,7 @@
 //! ([`crate::code_lifetime`]), so the frames found are marked under the lock, and the caller names them before it lets go.
 
 use std::sync::MutexGuard;
+use std::sync::atomic::{Ordering, fence};
 
 use interpreter::{Layout, Memory, RawFrame, WalkEnd, walk};
 use profile::{Gil, Running, State};
@@ -53,6 +54,8 @@ pub(crate) fn look<'a>(
         shared.filter.mark(frame.code_address);
         frames.push(frame);
     });
+    // The thread either shows on its clock that it has run, or sees the marks when it comes to free one of these code objects.
+    fence(Ordering::SeqCst);
     let position = shared.ring.reserved_position();
     let state = State::new(Running::Blocked, gil(host, thread_state, futex_address));
     if platform::thread_cpu_ns(tid) != Some(cpu_ns) || matches!(end, WalkEnd::Torn(_)) {

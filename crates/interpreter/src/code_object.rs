@@ -99,7 +99,8 @@ pub fn read_code<M: Memory>(memory: &M, layout: &Layout, code_address: u64) -> R
         Some(offset) => Some(memory.read_u32(at(offset))?.saturating_mul(2)),
         None => None,
     };
-    let bytecode_len_bytes = u32::try_from(bytecode_len_bytes).map_err(|_| ReadError::Size)?;
+    // Offsets of instructions are ints, in C as here.
+    let bytecode_len_bytes = i32::try_from(bytecode_len_bytes).map_err(|_| ReadError::Size)?.unsigned_abs();
     Ok(CodeObject {
         name,
         filename,

@@ -96,3 +96,25 @@ fn what_is_no_code_object_is_an_error() {
         assert_eq!(size, ReadError::Size, "{}", build.name);
     }
 }
+
+#[test]
+fn bytecode_larger_than_an_instruction_s_offset_can_be() {
+    for build in build::all() {
+        let refused = |len_bytes: u64| {
+            let mut image = Image::new(&build);
+            let address = image.put_code(&code(&build, "f", "f.py"));
+            match build.optional("code.first_traceable") {
+                Some(_) => image.put_word(address + build.fact("object.ob_size"), len_bytes / 2),
+                None => {
+                    let bytecode = image.words[&(address + build.fact("code.bytecode"))];
+                    image.put_word(bytecode + build.fact("object.ob_size"), len_bytes);
+                }
+            }
+            read_code(&image, &build.layout(), address).err()
+        };
+        assert_eq!(refused((1 << 31) - 2), None, "{}", build.name);
+        for len_bytes in [1 << 31, 1 << 32, u64::MAX - 1] {
+            assert_eq!(refused(len_bytes), Some(ReadError::Size), "{}", build.name);
+        }
+    }
+}
