@@ -19,23 +19,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HANDLERS = {
-    "capture::sigprof::entry": frozenset({
-        "__errno_location",
-        "clock_gettime",
-        "pthread_self",
-        "pthread_sigmask",
-        "sigaddset",
-        "sigemptyset",
-        "syscall",
-    }),
-    "capture::fault::on_fault": frozenset({
-        "__errno_location",
-        "getpid",
-        "pthread_sigmask",
-        "sigaction",
-        "sigaddset",
-        "syscall",
-    }),
+    "capture::sigprof::entry": frozenset(
+        {
+            "__errno_location",
+            "clock_gettime",
+            "pthread_self",
+            "pthread_sigmask",
+            "sigaddset",
+            "sigemptyset",
+            "syscall",
+        }
+    ),
+    "capture::fault::on_fault": frozenset(
+        {
+            "__errno_location",
+            "getpid",
+            "pthread_sigmask",
+            "sigaction",
+            "sigaddset",
+            "syscall",
+        }
+    ),
     "capture::termination::on_sigterm": frozenset(),
 }
 """Each handler, and what of the C library it may call; all of it is async-signal-safe in glibc and musl."""
@@ -178,7 +182,8 @@ def deepest(extension: Extension, name: str, above: tuple[str, ...] = ()) -> int
     if name in above:
         raise RecursionError(f"{name} calls itself: {' > '.join(above)}")
     of_each = [
-        function.stack_bytes + max((deepest(extension, next_one, (*above, name)) for next_one in function.mentions), default=0)
+        function.stack_bytes
+        + max((deepest(extension, next_one, (*above, name)) for next_one in function.mentions), default=0)
         for function in extension.named(name)
     ]
     return max(of_each, default=0)
@@ -209,7 +214,9 @@ def check(extension: Extension, handler: str, allowed: frozenset[str]) -> list[s
     if stack_bytes > MAX_STACK_BYTES:
         wrong.append(f"{handler} may use {stack_bytes} bytes of stack: more than {MAX_STACK_BYTES}")
     inside = len(ways) - len(outside)
-    print(f"{handler}: {inside} functions, {stack_bytes} bytes of stack, calls {', '.join(sorted(outside)) or 'nothing'}")
+    print(
+        f"{handler}: {inside} functions, {stack_bytes} bytes of stack, calls {', '.join(sorted(outside)) or 'nothing'}"
+    )
     return wrong
 
 

@@ -31,6 +31,7 @@ def test_a_handler_that_the_program_sets_during_a_session():
     received = []
     spprof.start(interval_ms=1)
     signal.signal(signal.SIGPROF, lambda number, frame: received.append(number))
+    set_ns = time.monotonic_ns()
     # Ours goes on top again presently; until then our ticks reach theirs.
     quiet = 0
     while quiet < 5:
@@ -43,8 +44,9 @@ def test_a_handler_that_the_program_sets_during_a_session():
         spin(0.005)
     profile = spprof.stop()
     assert received == [signal.SIGPROF] * 10
-    # It ticks: there are samples of the time after theirs was set.
-    assert samples_of(profile, threading.get_native_id())[-1].timestamp_ns > profile.samples[0].timestamp_ns + 250_000_000
+    # It ticks on: of the quarter of a second after theirs was set there are more than the samples that the stop itself takes.
+    samples = samples_of(profile, threading.get_native_id())
+    assert len([sample for sample in samples if sample.timestamp_ns > set_ns + 50_000_000]) > 50
     signal.raise_signal(signal.SIGPROF)
     assert received == [signal.SIGPROF] * 11
 
@@ -222,7 +224,6 @@ def test_the_handler_uses_the_alternate_stack_and_little_of_it():
     spprof.start(interval_ms=0.5)
     used = in_thread(handler_stack_bytes)
     spprof.stop()
-    print(f"{used} bytes")
     assert 0 < used < 8192 + frame_bytes()
 
 

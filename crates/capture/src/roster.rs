@@ -247,6 +247,14 @@ impl Roster {
         }
     }
 
+    /// Sets the next tick of every thread that is ticking: the one that it waits for may have been lost.
+    pub(crate) fn tick_again(&self, shared: &Shared, now_ns: u64) {
+        let is_ticking = |thread: &&LiveThread| thread.slot_in(shared).is_some_and(|slot| !slot.is_parked());
+        for thread in self.threads.values().filter(|thread| !thread.has_ended).filter(is_ticking) {
+            thread.arm(shared, now_ns);
+        }
+    }
+
     /// Threads that are not ticking.
     pub(crate) fn parked(&self, shared: &Shared) -> impl Iterator<Item = Tid> {
         let is_parked = |thread: &&LiveThread| thread.slot_in(shared).is_some_and(Slot::is_parked);
