@@ -49,10 +49,16 @@ SHORT_WRITE = (
 )
 THREADING_IMPORTED = "the test wants to be the first that imports `threading`; the profiler has done so"
 
+REGISTERED = (
+    "the test counts what a child has been told to do after a fork, and with `forks=1` that is one thing more: to write its "
+    "profile at its end"
+)
+
 EXPECTED: dict[str, str] = {
     "test.test_threading.ThreadTests.test_import_from_another_thread": THREADING_IMPORTED,
     "test.test_threading.ThreadTests.test_main_thread_after_fork": FORK_WARNING,
     "test.test_threading.ThreadTests.test_native_id_after_fork": FORK_WARNING,
+    "test.test_multiprocessing_*.test_misc.TestForkAwareThreadLock.test_lock": REGISTERED,
     "test.test_io.test_signals.*.test_interrupted_write_unbuffered": SHORT_WRITE,
 }
 """Tests that see a profiler, as patterns, each with the reason why that is no fault."""

@@ -151,7 +151,7 @@ class Last:
             except RuntimeError as error:
                 print(error)
         print(spprof.is_active(), spprof.stats(), flush=True)
-sys.last = Last()
+last = Last()
 spprof.start(interval_ms=1)
 """
 

@@ -1,7 +1,6 @@
 """Where the system gives little: one clear error or a counted loss, and the program goes on."""
 
 import os
-import platform
 import subprocess
 import sys
 
@@ -19,6 +18,10 @@ import support
 from support import process_state, spin, samples_of
 def busy():
     spin(0.1)
+# The C library has a signal of its own, which it handles from the first thread on.
+first = threading.Thread(target=int)
+first.start()
+first.join()
 """
 
 
@@ -183,6 +186,5 @@ def test_the_doctor_says_what_a_limit_takes_away():
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0)),
     )
     assert done.returncode == 0
-    assert platform.machine()
-    assert spprof.__version__ in done.stdout
-    assert "timer" in done.stdout
+    (timers,) = [line for line in done.stdout.splitlines() if line.startswith("timers")]
+    assert "no timers (Resource temporarily unavailable" in timers

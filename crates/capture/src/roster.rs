@@ -1,6 +1,7 @@
 //! The threads of the process as the collector knows them: found by themselves, named, given a slot, let go.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use interpreter::for_each_thread;
 use profile::{NewThread, Recording, ThreadId};
@@ -159,7 +160,10 @@ impl Roster {
                 self.free_slots.push(slot_index);
                 return;
             }
-            Err(_) => self.without_timer += 1,
+            Err(_) => {
+                self.without_timer += 1;
+                shared.slots_without_timer.fetch_max(usize::from(slot_index) + 1, Ordering::Relaxed);
+            }
         }
         let given = self.names.remove(&tid);
         let is_named = given.is_some();
