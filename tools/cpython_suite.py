@@ -39,8 +39,28 @@ PYTHONS = ("3.14", "3.15")
 INTERVAL_MS = 1
 MODULE_LIMIT_SECONDS = 300
 
-CI_MODULES = ("test_threading",)
-"""To be finished in three minutes an interpreter: what forks, signals, crashes, traces, ends threads and interpreters."""
+CI_MODULES = (
+    "test_code",
+    "test_concurrent_futures.test_deadlock",
+    "test_coroutines",
+    "test_ctypes",
+    "test_exceptions",
+    "test_faulthandler",
+    "test_fork1",
+    "test_gc",
+    "test_generators",
+    "test_interpreters",
+    "test_io.test_signals",
+    "test_monitoring",
+    "test_signal",
+    "test_subprocess",
+    "test_sys_settrace",
+    "test_thread",
+    "test_threading",
+)
+"""Those that found faults of ours, and those that fork, crash, trace, and end threads and interpreters: some three minutes
+an interpreter. The rest of what the suite has on the subject takes longer: test_asyncio, test_concurrent_futures,
+test_multiprocessing_*, test_socket, test_ssl and the other parts of test_io."""
 
 FORK_WARNING = "CPython warns of a fork in a process with several threads, and the profiler's own thread is one"
 SHORT_WRITE = (
