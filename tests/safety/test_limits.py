@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-import spprof
 import support
 
 IS_ROOT = os.geteuid() == 0
@@ -13,7 +12,6 @@ IS_ROOT = os.geteuid() == 0
 PROLOGUE = """
 import os, resource, sys, threading, time
 sys.path[:0] = sys.argv[1:]
-import spprof
 import support
 from support import process_state, spin, samples_of
 def busy():
