@@ -50,7 +50,6 @@ CI_MODULES = (
     "test_gc",
     "test_generators",
     "test_interpreters",
-    "test_io.test_signals",
     "test_monitoring",
     "test_signal",
     "test_subprocess",
@@ -60,7 +59,7 @@ CI_MODULES = (
 )
 """Those that found faults of ours, and those that fork, crash, trace, and end threads and interpreters: some three minutes
 an interpreter. The rest of what the suite has on the subject takes longer: test_asyncio, test_concurrent_futures,
-test_multiprocessing_*, test_socket, test_ssl and the other parts of test_io."""
+test_multiprocessing_*, test_io, test_socket and test_ssl."""
 
 FORK_WARNING = "CPython warns of a fork in a process with several threads, and the profiler's own thread is one"
 SHORT_WRITE = (
@@ -79,7 +78,7 @@ EXPECTED: dict[str, str] = {
     "test.test_threading.ThreadTests.test_main_thread_after_fork": FORK_WARNING,
     "test.test_threading.ThreadTests.test_native_id_after_fork": FORK_WARNING,
     "test.test_multiprocessing_*.test_misc.TestForkAwareThreadLock.test_lock": REGISTERED,
-    "test.test_io.test_signals.*.test_interrupted_write_unbuffered": SHORT_WRITE,
+    "test.test_io.*SignalsTest.test_interrupted_write_unbuffered": SHORT_WRITE,
 }
 """Tests that see a profiler, as patterns, each with the reason why that is no fault."""
 
