@@ -57,6 +57,19 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 IPYTHON_TESTS = "tests/ipython"
 """Run under one interpreter, the only one that gets IPython."""
 
+SOAK_MINUTES = "0.33"
+"""Twenty seconds on every interpreter; `tools/soak.py` alone runs ten minutes."""
+
+SUITE_PYTHONS = ("3.14", "3.15")
+"""Interpreters that come with CPython's own tests; `tools/cpython_suite.py --all` runs them all."""
+
+NEIGHBOURS = ("greenlet", "gevent", "uvloop", "numpy", "cffi", "coverage", "gunicorn", "pytest-xdist")
+"""Not pinned, for the same reason as `TEST_REQUIREMENTS`."""
+
+NEIGHBOUR_PYTHONS = ("3.10", "3.12")
+"""Interpreters for which all of these have wheels; one with frames of its own kind, one with those of 3.11 and later."""
+NEIGHBOUR_TESTS = "tests/neighbours"
+
 STEP_LIMIT_SECONDS = 1800
 """No step takes a third of this; one that does hangs."""
 
@@ -210,11 +223,36 @@ def test_interpreter(
     if keyword is not None:
         command += ["-k", keyword]
         allowed.append(NO_TESTS_COLLECTED)
-    ignored = [f"--ignore={HTML_TESTS}", f"--ignore={IPYTHON_TESTS}"]
-    run.run(f"pytest {name}", [*command, *ignored, "tests"], allowed=allowed, live=live)
+    apart = [f"--ignore={folder}" for folder in (HTML_TESTS, IPYTHON_TESTS, NEIGHBOUR_TESTS)]
+    run.run(f"pytest {name}", [*command, *apart, "tests"], allowed=allowed, live=live)
     if name in JIT_PYTHONS:
         jit = {"PYTHON_JIT": "1"}
         run.run(f"pytest {name}, JIT", [*command, JIT_TESTS], environment=jit, allowed=allowed, live=live)
+    if keyword is None:
+        soak: list[str | Path] = [sys.executable, "tools/soak.py", "--minutes", SOAK_MINUTES, "--python", name]
+        run.run(f"soak {name}", soak, live=live)
+        if name in SUITE_PYTHONS:
+            run.run(f"CPython's tests {name}", [sys.executable, "tools/cpython_suite.py", "--python", name], live=live)
+    if name in NEIGHBOUR_PYTHONS:
+        neighbours(run, uv, name, python, wheel, command[3:], allowed, live)
+
+
+def neighbours(
+    run: Runner,
+    uv: Path,
+    name: str,
+    python: str,
+    wheel: Path,
+    options: Sequence[str | Path],
+    allowed: Sequence[int],
+    live: bool,
+) -> None:
+    """The tests beside libraries of others, in an environment that has them."""
+    packages = [str(wheel), *TEST_REQUIREMENTS, *NEIGHBOURS]
+    binaries = make_environment(run, uv, f"{name}-neighbours", python, packages, live)
+    if binaries is not None:
+        command: list[str | Path] = [binaries / "python", "-m", "pytest", *options, NEIGHBOUR_TESTS]
+        run.run(f"neighbours {name}", command, allowed=allowed, live=live)
 
 
 def test_ipython(run: Runner, uv: Path, python: str, wheel: Path, keyword: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 
 from . import _arguments, _garbage, _native, _output, _selfcheck, _threads
@@ -74,6 +75,8 @@ def _start(
     interval_ns = _arguments.interval_ns(interval_ms)
     memory_limit_bytes = _arguments.memory_limit_bytes(memory_limit_mb)
     path = _arguments.output_path(output_path)
+    if sys.is_finalizing():
+        raise RuntimeError("The profiler cannot start because the interpreter is shutting down")
     with _state.lock:
         if _native.is_active():
             raise RuntimeError("Profiler already running")

@@ -237,12 +237,11 @@ MEMORY_BYTES = 4 << 30
 def test_a_fork_of_a_large_process_ends():
     # Copying the page tables of 4 GB takes tens of intervals. A fork that a tick interrupts begins again.
     program = """
-import mmap, os, time, spprof
-memory = mmap.mmap(-1, int(__import__("sys").argv[1]))
-if hasattr(mmap, "MADV_NOHUGEPAGE"):
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
-for place in range(0, len(memory), mmap.PAGESIZE):
-    memory[place] = 1
+import ctypes, mmap, os, sys, time, spprof
+memory = mmap.mmap(-1, int(sys.argv[1]))
+# In huge pages there would be little to copy.
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 1, len(memory))
 spprof.start(interval_ms=1)
 for _ in range(3):
     before = time.monotonic_ns()

@@ -92,7 +92,10 @@ impl Collector {
         if now_ns.saturating_sub(self.sigprof_seen_ns) >= SIGPROF_CHECK_NS {
             self.sigprof_seen_ns = now_ns;
             // If it cannot be asked or set, ticks go where they go; nothing else depends on it. The same with faults.
-            let _ = sigprof::install();
+            if matches!(sigprof::install(), Ok(true)) {
+                // A tick that theirs got instead is the last of its thread: nobody has set the next.
+                self.roster.tick_again(&self.shared, now_ns);
+            }
             let _ = fault::install();
         }
     }

@@ -40,30 +40,70 @@ pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::sig
     // SAFETY: as above.
     let saved_errno = unsafe { *errno };
     // SAFETY: the kernel passes a valid `siginfo_t` to an SA_SIGINFO handler.
-    match unsafe { tick_value(info) } {
-        Some(value) => {
-            // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
-            let cpu = unsafe { CpuContext::from_raw(context) };
+    let is_ours = match unsafe { origin(info) } {
+        Origin::Ours(value) => {
             if let Some(shared) = gate::enter() {
+                // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
+                let cpu = unsafe { CpuContext::from_raw(context) };
                 fault::allow_in_handler(&cpu);
                 on_tick(&shared, value, &cpu);
             }
+            true
         }
-        None => sigprof::pass_on(level, signal, info, context),
+        Origin::Unsaid => match gate::enter() {
+            Some(shared) => match awaited_tick(&shared, platform::own_tid()) {
+                Some(value) => {
+                    // SAFETY: as above.
+                    let cpu = unsafe { CpuContext::from_raw(context) };
+                    fault::allow_in_handler(&cpu);
+                    on_tick(&shared, value, &cpu);
+                    true
+                }
+                None => false,
+            },
+            None => false,
+        },
+        Origin::Others => false,
+    };
+    if !is_ours {
+        sigprof::pass_on(level, signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *errno = saved_errno };
 }
 
-/// The value of a signal that is ours, whichever session sent it; `None` for other people's SIGPROF.
+/// Whose a SIGPROF is.
+enum Origin {
+    /// Ours, whichever session sent it.
+    Ours(TickValue),
+    /// The system had no room for what belongs to it (RLIMIT_SIGPENDING): it may be ours.
+    Unsaid,
+    /// Other people's.
+    Others,
+}
+
+/// Reads what a signal says of itself.
 ///
 /// # Safety
 /// `info` must be valid.
-unsafe fn tick_value(info: *const libc::siginfo_t) -> Option<TickValue> {
-    // SAFETY: promised by the caller. Signals of timers and queued ones carry a value (sigaction(2)); the mark in it
-    // tells ours from those of other timers.
-    let (code, value) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as u64) };
-    if code == libc::SI_TIMER || code == platform::SENT_BY_SAMPLER { TickValue::from_bits(value) } else { None }
+unsafe fn origin(info: *const libc::siginfo_t) -> Origin {
+    // SAFETY: promised by the caller. Signals of timers and queued ones carry a value, others a sender (sigaction(2)); the mark
+    // in the value tells ours from those of other timers.
+    let (code, value, sender) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as u64, (*info).si_pid()) };
+    match code {
+        libc::SI_TIMER | platform::SENT_BY_SAMPLER => TickValue::from_bits(value).map_or(Origin::Others, Origin::Ours),
+        libc::SI_USER if sender == 0 => Origin::Unsaid,
+        _ => Origin::Others,
+    }
+}
+
+/// The tick that the collector has sent to thread `tid`, if it has no timer and waits for one. Handler-safe.
+fn awaited_tick(shared: &Shared, tid: platform::Tid) -> Option<TickValue> {
+    let without_timer = shared.slots_without_timer.load(Ordering::Relaxed);
+    let slots = shared.slots.as_ref().get(..without_timer)?;
+    let index = slots.iter().position(|slot| slot.awaits_tick_without_timer(tid))?;
+    let generation = slots.get(index)?.generation();
+    Some(TickValue { session: shared.session, slot: index as u16, generation })
 }
 
 fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {

@@ -5,7 +5,7 @@
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::build::{self, Build};
 use crate::code_filter::CodeFilter;
@@ -93,6 +93,7 @@ fn shared(host: Host) -> Shared {
         slots: Pages::zeroed(MAX_THREADS).expect("memory"),
         filter: CodeFilter::new(),
         symbols: Mutex::new(Symbols::new(host.layout, String::new(), 1 << 20)),
+        slots_without_timer: AtomicUsize::new(0),
         is_paused: AtomicBool::new(false),
         collection: Collection::default(),
         counts: HandlerCounts::default(),

@@ -1,6 +1,7 @@
 //! The threads of the process as the collector knows them: found by themselves, named, given a slot, let go.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use interpreter::for_each_thread;
 use profile::{NewThread, Recording, ThreadId};
@@ -159,7 +160,10 @@ impl Roster {
                 self.free_slots.push(slot_index);
                 return;
             }
-            Err(_) => self.without_timer += 1,
+            Err(_) => {
+                self.without_timer += 1;
+                shared.slots_without_timer.fetch_max(usize::from(slot_index) + 1, Ordering::Relaxed);
+            }
         }
         let given = self.names.remove(&tid);
         let is_named = given.is_some();
@@ -244,6 +248,14 @@ impl Roster {
     pub(crate) fn refresh_system_names(&self, recording: &mut Recording) {
         for thread in self.threads.values().filter(|thread| !thread.is_named && !thread.has_ended) {
             recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::pid()));
+        }
+    }
+
+    /// Sets the next tick of every thread that is ticking: the one that it waits for may have been lost.
+    pub(crate) fn tick_again(&self, shared: &Shared, now_ns: u64) {
+        let is_ticking = |thread: &&LiveThread| thread.slot_in(shared).is_some_and(|slot| !slot.is_parked());
+        for thread in self.threads.values().filter(|thread| !thread.has_ended).filter(is_ticking) {
+            thread.arm(shared, now_ns);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The life of a session: start, pause, numbers, stop; one at a time in a process.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -320,6 +320,7 @@ impl Session {
             slots,
             filter: CodeFilter::new(),
             symbols: Mutex::new(Symbols::new(host.layout, options.hidden_directory, symbol_bytes)),
+            slots_without_timer: AtomicUsize::new(0),
             is_paused: AtomicBool::new(false),
             counts: HandlerCounts::default(),
             collection: Collection::default(),

@@ -1,7 +1,7 @@
 //! What a session's handlers, hook and collector have in common; reached through [`crate::gate`].
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::code_filter::CodeFilter;
 use crate::collection::Collection;
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) max_depth_frames: usize,
     pub(crate) ring: Ring<Pages<AtomicU64>>,
     pub(crate) slots: Pages<Slot>,
+    /// Threads without a timer have slots below this one; 0 where every thread has one.
+    pub(crate) slots_without_timer: AtomicUsize,
     pub(crate) filter: CodeFilter,
     pub(crate) symbols: Mutex<Symbols>,
     /// While set, handlers return at once and re-arm nothing.

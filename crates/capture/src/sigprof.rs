@@ -19,11 +19,11 @@ extern "C" fn entry<const LEVEL: usize>(signal: libc::c_int, info: *mut libc::si
     on_sigprof(LEVEL, signal, info, context);
 }
 
-/// Puts our handler on top, if it is not there, remembering whose signal it was.
+/// Puts our handler on top, if it is not there, remembering whose signal it was. `true` if it was not there.
 ///
 /// # Errors
 /// What `sigaction(2)` says; a sandbox may refuse it.
-pub(crate) fn install() -> io::Result<()> {
+pub(crate) fn install() -> io::Result<bool> {
     // SA_RESTART: system calls go on by themselves where they can. SA_ONSTACK: where a thread has an alternate stack it is
     // used, since its own may be tiny (a Go runtime demands this of every handler) or nearly used up by deep recursion.
     TAKEOVER.install(|_| libc::SA_RESTART | libc::SA_ONSTACK)

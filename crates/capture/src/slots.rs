@@ -95,6 +95,19 @@ impl Slot {
         generation & 1 == 1 && self.generation.load(Ordering::Acquire) == generation
     }
 
+    /// The generation that lives here now; handler-safe.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether this is the slot of thread `tid`, which has no timer and was sent a tick; handler-safe.
+    pub(crate) fn awaits_tick_without_timer(&self, tid: Tid) -> bool {
+        self.generation() & 1 == 1
+            && self.tid.load(Ordering::Relaxed) == tid
+            && self.timer().is_none()
+            && !self.is_parked()
+    }
+
     pub(crate) fn timer(&self) -> Option<TimerId> {
         match self.timer_plus_one.load(Ordering::Relaxed) {
             0 => None,

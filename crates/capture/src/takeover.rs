@@ -46,14 +46,14 @@ impl Takeover {
         self.below.get(level)
     }
 
-    /// Puts ours on top, if it is not there, with the flags that `flags` chooses for what is there.
+    /// Puts ours on top, if it is not there, with the flags that `flags` chooses for what is there. `true` if it was not there.
     ///
     /// # Errors
     /// What `sigaction(2)` says; and that more owners are stacked up than there are levels.
-    pub(crate) fn install(&self, flags: impl Fn(&libc::sigaction) -> libc::c_int) -> io::Result<()> {
+    pub(crate) fn install(&self, flags: impl Fn(&libc::sigaction) -> libc::c_int) -> io::Result<bool> {
         let before = disposition::current(self.signal)?;
         if self.level_of(before.sa_sigaction).is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let used = self.used.load(Ordering::SeqCst);
         // An owner that we have been on top of before finds us there again.
@@ -72,7 +72,7 @@ impl Takeover {
             // Somebody may have come in between the question and the change.
             below.save(&replaced);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Puts back what lay below, if ours is on top; else whoever is there may still call ours. `before_that` is called first.

@@ -11,10 +11,9 @@ pub(crate) type Tid = i32;
 /// that names another thread's CPU clock.
 const PER_THREAD_CPU_CLOCK: i32 = 4 | 2;
 
-/// The `si_code` of signals that the sampler sends itself. Positive and ours: only a thread of this process may send a
-/// positive code (Linux `kernel/signal.c`, `do_rt_tgsigqueueinfo`), and with one the signal keeps its value even at
-/// RLIMIT_SIGPENDING 0 (`__send_signal_locked`, `override_rlimit`).
-pub(crate) const SENT_BY_SAMPLER: i32 = 0x5350;
+/// The `si_code` of signals that the collector sends. A code that is not negative would keep the signal's value even at
+/// RLIMIT_SIGPENDING 0, but a thread may send one to itself only (Linux `kernel/signal.c`, `do_rt_tgsigqueueinfo`).
+pub(crate) const SENT_BY_SAMPLER: i32 = libc::SI_QUEUE;
 
 /// Monotonic time in ns; handler-safe.
 pub(crate) fn monotonic_ns() -> u64 {
@@ -109,7 +108,9 @@ pub(crate) fn delete_timer(timer: TimerId) {
     unsafe { libc::syscall(libc::SYS_timer_delete, timer.0) };
 }
 
-/// Sends SIGPROF with `value` to thread `tid`: the way for a thread that could not be given a timer.
+/// Sends SIGPROF with `value` to thread `tid`: the way for a thread that could not be given a timer. Where RLIMIT_SIGPENDING
+/// leaves no room the signal arrives all the same, but bare: as if by `kill`, from process 0 and without the value
+/// (Linux `kernel/signal.c`, `__send_signal_locked` and `collect_signal`).
 pub(crate) fn send_tick(tid: Tid, value: u64) -> bool {
     /// The head of the kernel's `siginfo_t` for a signal with a value, padded to its 128 bytes.
     #[repr(C)]
@@ -128,7 +129,7 @@ pub(crate) fn send_tick(tid: Tid, value: u64) -> bool {
         errno: 0,
         code: SENT_BY_SAMPLER,
         padding: 0,
-        pid: 0,
+        pid: pid(),
         uid: 0,
         value,
         rest: [0; 12],
