@@ -36,10 +36,14 @@ def test_waiting_is_told_from_running(page, tmp_path):
     assert waiting <= everything
     # The time that it waited is the end of its stack.
     assert page.run("Array.from(spprof.flame.kind.subarray(0, spprof.flame.levelStart.at(-1))).includes(1)")
-    expected = {total.function_name: total.self_wall_ns for total in profiler.profile.top(None, clock="wall")}
     page.run("spprof.setThread(-1)")
-    shown = {name: round(own * profiles.MS) for name, own, _, _ in rows(page)}
-    assert shown == expected
+    labels = page.run("spprof.data.clocks.map(clock => clock.label.toLowerCase())")
+    for clock in ("cpu", "wall"):
+        page.run(f"spprof.setClock({labels.index(clock)})")
+        totals = profiler.profile.top(None, clock=clock)
+        expected = sorted((total.function_name, getattr(total, f"total_{clock}_ns")) for total in totals)
+        shown = [(name, round(total * profiles.MS)) for name, _, total, _ in rows(page)]
+        assert sorted(shown) == [total for total in expected if total[1] > 0]
 
 
 def test_run_writes_a_report_with_the_source(page, tmp_path):

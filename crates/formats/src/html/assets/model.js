@@ -105,9 +105,13 @@ class Sums {
       const { thread } = selection;
       for (const one of thread === -1 ? data.threads : [data.threads[thread]]) this.#addTimeline(tree, one, selection, data);
     }
+    const { total, samples } = this;
+    const { parent } = tree;
     for (let node = tree.count - 1; node > 0; node--) {
-      this.total[tree.parent[node]] += this.total[node];
-      this.samples[tree.parent[node]] += this.samples[node];
+      // In a short range, most nodes have nothing.
+      if (total[node] === 0 && samples[node] === 0) continue;
+      total[parent[node]] += total[node];
+      samples[parent[node]] += samples[node];
     }
     this.all = this.total[0];
     this.count = this.samples[0];

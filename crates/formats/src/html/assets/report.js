@@ -4,6 +4,13 @@
 /** How long after the last change of a range the tables follow: dragging redraws the flame graph alone. */
 const SETTLE_MS = 120;
 
+/** @type {Record<string, string>} */
+const CLOCK_MEANINGS = {
+  CPU: "Time on a processor",
+  wall: "Time that went by, on a processor or waiting",
+  GIL: "Time that went by while the thread held the GIL, so that no other could run Python code",
+};
+
 class ReportPage {
   /** @param {Data} data */
   constructor(data) {
@@ -72,7 +79,7 @@ class ReportPage {
     const clocks = byId("clocks");
     data.clocks.forEach((clock, index) => {
       const label = clock.label === "wall" ? "Wall" : clock.label;
-      clocks.append(make("button", { type: "button", "aria-pressed": String(index === 0), click: () => this.setClock(index) }, label));
+      clocks.append(make("button", { type: "button", title: CLOCK_MEANINGS[clock.label] ?? "", "aria-pressed": String(index === 0), click: () => this.setClock(index) }, label));
     });
     const threads = byId("thread");
     threads.append(make("option", { value: -1 }, "All threads"));
