@@ -115,6 +115,7 @@ unsafe extern "C" fn unchecked_thread_state() -> *mut c_void {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the counts are what it is run for")]
 fn wrong_values_in_walks_do_no_harm_and_are_counted() {
     let asked = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let ticks = asked("SPPROF_WALKS").unwrap_or(100_000);
