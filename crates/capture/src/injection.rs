@@ -59,7 +59,7 @@ pub(crate) fn tamper(value: u64) -> u64 {
         0 => 0,
         1 => 0x1000 | random >> 8 & 0xff8,
         // Misaligned.
-        2 => value | 1 + (random >> 8) % 7,
+        2 => value | (1 + (random >> 8) % 7),
         // One half of it and one of another, either way.
         3 => value & !0xffff_ffff | random >> 32,
         4 => value & 0xffff_ffff | random & !0xffff_ffff,
