@@ -5,7 +5,9 @@ Lint:    ruff and mypy.
 Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then the tests under every interpreter that
          can be found, each in a virtual environment of its own, and the stack tests once more with the JIT compiler
          of 3.14 and later; the tests of the IPython magics under one; mypy's stubtest of the extension's stubs; the
-         structure offsets against the headers; what the signal handlers can call; a program under valgrind.
+         structure offsets against the headers; what the signal handlers can call; a program under valgrind; and under one
+         interpreter the tools that people open our files with (go tool pprof, callgrind_annotate, snakeviz, speedscope
+         in Chromium), where they are installed.
 HTML:    the report in headless Chromium, under one interpreter.
 
 Everything that is made is below .work/ and cargo's target folder. A failure does not stop the run: the table at the end
@@ -46,6 +48,13 @@ TEST_REQUIREMENTS = ("pytest>=8", "hypothesis>=6")
 TOOLS_PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.14", "3.15")
 """Interpreters that `TOOLS` are run by, best first: all of them support these."""
 
+CONSUMERS = "tests/consumers"
+CONSUMERS_PYTHONS = ("3.12", "3.13", "3.11", "3.14", "3.10", "3.9", "3.15")
+"""The tools that read our files are run with one interpreter, the first of these that is tested."""
+CONSUMERS_TOOLS = ("go", "callgrind_annotate", "chromium", "npm")
+CONSUMERS_REQUIREMENTS = ("snakeviz==2.2.2", "jsonschema>=4")
+CONSUMERS_NODE_PACKAGES = ("speedscope@1.25.0",)
+
 JIT_PYTHONS = ("3.14", "3.15")
 JIT_TESTS = "tests/integration/test_stacks.py"
 
@@ -84,6 +93,8 @@ class Runner:
     environment: dict[str, str]
     results: list[tuple[str, str, float]] = field(default_factory=list)
     """Name, `ok` or what went wrong, and seconds of each step that was run."""
+    left_out: list[str] = field(default_factory=list)
+    """What was not run, and for want of what."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
@@ -223,7 +234,7 @@ def test_interpreter(
     if keyword is not None:
         command += ["-k", keyword]
         allowed.append(NO_TESTS_COLLECTED)
-    apart = [f"--ignore={folder}" for folder in (HTML_TESTS, IPYTHON_TESTS, NEIGHBOUR_TESTS)]
+    apart = [f"--ignore={folder}" for folder in (HTML_TESTS, IPYTHON_TESTS, NEIGHBOUR_TESTS, CONSUMERS)]
     run.run(f"pytest {name}", [*command, *apart, "tests"], allowed=allowed, live=live)
     if name in JIT_PYTHONS:
         jit = {"PYTHON_JIT": "1"}
@@ -298,11 +309,42 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
             if wheel is None:
                 continue
             pool.submit(test_interpreter, run, uv, name, python, wheel, options.keyword, options.jobs == 1)
-
     ipython_name = next((name for name in TOOLS_PYTHONS if name in pythons), None)
     ipython_wheel = wheels.get("abi3")
     if ipython_name is not None and ipython_wheel is not None:
         test_ipython(run, uv, pythons[ipython_name], ipython_wheel, options.keyword)
+    if stubs_wheel is not None:
+        consumers(run, uv, pythons, stubs_wheel, options.keyword)
+
+
+def consumers(run: Runner, uv: Path, pythons: Mapping[str, str], wheel: Path, keyword: str | None) -> None:
+    """The tools that people open our files with."""
+    missing = [tool for tool in CONSUMERS_TOOLS if shutil.which(tool) is None]
+    name = next((name for name in CONSUMERS_PYTHONS if name in pythons), None)
+    if missing or name is None:
+        run.left_out.append(f"consumers ({', '.join(missing) or 'an interpreter with the GIL'} not found)")
+        return
+    node = WORK / "node"
+    node.mkdir(exist_ok=True)
+    npm: list[str | Path] = [
+        "npm",
+        "install",
+        "--prefix",
+        node,
+        "--no-save",
+        "--no-audit",
+        "--no-fund",
+        *CONSUMERS_NODE_PACKAGES,
+    ]
+    packages = [str(wheel), *TEST_REQUIREMENTS, *CONSUMERS_REQUIREMENTS]
+    if run.run("install speedscope", npm):
+        binaries = make_environment(run, uv, "consumers", pythons[name], packages, live=True)
+        if binaries is not None:
+            command: list[str | Path] = [binaries / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            command += ["-k", keyword] if keyword is not None else []
+            allowed = [0] if keyword is None else [0, NO_TESTS_COLLECTED]
+            environment = {"SPPROF_NODE_MODULES": str(node / "node_modules")}
+            run.run("consumers", [*command, CONSUMERS], environment=environment, allowed=allowed)
 
 
 def html_tests(
@@ -384,8 +426,8 @@ def main() -> int:
     print("\n=== summary")
     for name, outcome, seconds in run.results:
         print(f"{name:<30}{seconds:7.1f} s  {outcome}")
-    for name in absent:
-        print(f"skipped: {name} (not found)")
+    for name in [*(f"{name} (not found)" for name in absent), *run.left_out]:
+        print(f"skipped: {name}")
     failed = [name for name, outcome, _ in run.results if outcome != "ok"]
     # Absence is only a failure of an interpreter that was asked for by name.
     if failed or (options.python and absent):

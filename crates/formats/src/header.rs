@@ -138,6 +138,34 @@ impl Header {
         self.interval_ns
     }
 
+    /// Empties the lists that grow with the program, for a format that keeps them elsewhere.
+    pub(crate) fn leave_out_lists(&mut self) {
+        self.threads.clear();
+        self.argv.clear();
+    }
+
+    /// The most telling of the numbers in words, for a place where people read.
+    pub(crate) fn summary(&self) -> String {
+        let seconds = self.end_monotonic_ns.saturating_sub(self.start_monotonic_ns) as f64 / 1e9;
+        let (samples, rate, interval_ms) = (self.samples, self.samples_per_second, self.interval_ns as f64 / 1e6);
+        let mut text = format!(
+            "spprof {}: {samples} samples in {seconds:.3} s ({rate:.1}/s), one asked every {interval_ms} ms",
+            self.version
+        );
+        for (number, of_what) in [
+            (self.dropped, "dropped"),
+            (self.missed_ticks, "ticks missed"),
+            (self.truncated_stacks, "stacks truncated"),
+            (self.torn_stacks, "stacks torn"),
+            (self.collapsed, "stacks cut to save memory"),
+        ] {
+            if number > 0 {
+                text.push_str(&format!(", {number} {of_what}"));
+            }
+        }
+        text
+    }
+
     pub(crate) fn info(&self) -> RecordingInfo {
         RecordingInfo {
             start: Moment { unix_ns: self.start_unix_ns, monotonic_ns: self.start_monotonic_ns },
@@ -202,9 +230,9 @@ impl Header {
         }
     }
 
-    /// See [`Self::set_samples`].
+    /// See [`Self::set_samples`]. An entry stands for one at least, whatever a changed file says.
     pub(crate) fn samples(&self, thread: u32, entry: usize) -> u64 {
-        self.threads.get(thread as usize).and_then(|thread| thread.samples.get(entry)).copied().unwrap_or(1)
+        self.threads.get(thread as usize).and_then(|thread| thread.samples.get(entry)).map_or(1, |&count| count.max(1))
     }
 
     /// Says in which state a thread was in each entry of its profile on a clock. On the GIL clock it is told by the clock.

@@ -7,16 +7,29 @@
 //! other readers pass over, so that reading a file of ours restores them.
 #![forbid(unsafe_code)]
 
+mod callgrind;
+mod calls;
+mod chrome;
 mod collapsed;
+mod cost;
 mod difference_html;
 mod error;
+mod firefox;
+mod frames;
 mod header;
+mod holds;
 mod html;
 mod labels;
+mod pprof;
+mod pstats;
 mod reading;
 mod runs;
+mod sequence;
 mod speedscope;
+mod spprof;
 mod stacks;
+mod states;
+mod svg;
 
 use std::io;
 use std::path::Path;
@@ -25,6 +38,7 @@ use profile::{Clock, Profile};
 
 pub use difference_html::write_difference;
 pub use error::ReadError;
+pub use holds::{Fact, losses};
 
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,13 +47,38 @@ pub enum Format {
     Speedscope,
     /// Collapsed (folded) stacks, a line each, as flame graph tools take them: one clock, no time.
     Collapsed,
+    /// Our own binary format, which keeps everything.
+    Spprof,
+    /// Google's pprof, packed with gzip: all clocks side by side, threads and states as labels, no order of time.
+    Pprof,
+    /// The Firefox Profiler's processed profile: threads over time, CPU track, categories, markers.
+    Firefox,
+    /// A flame graph as an SVG picture: one clock, no threads, no time.
+    Svg,
+    /// The statistics of cProfile: one clock, functions and their callers.
+    Pstats,
+    /// Callgrind's format: all clocks side by side, functions, lines and calls.
+    Callgrind,
+    /// Chrome's trace events: what each thread was in, over time.
+    Chrome,
     /// A report to look at: one HTML file that holds everything it shows. Written only.
     Html,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 3] = [Format::Speedscope, Format::Collapsed, Format::Html];
+    pub const ALL: [Format; 10] = [
+        Format::Speedscope,
+        Format::Collapsed,
+        Format::Spprof,
+        Format::Pprof,
+        Format::Firefox,
+        Format::Svg,
+        Format::Pstats,
+        Format::Callgrind,
+        Format::Chrome,
+        Format::Html,
+    ];
 
     /// Its name, which [`Self::from_name`] knows.
     #[must_use]
@@ -47,6 +86,13 @@ impl Format {
         match self {
             Format::Speedscope => "speedscope",
             Format::Collapsed => "collapsed",
+            Format::Spprof => "spprof",
+            Format::Pprof => "pprof",
+            Format::Firefox => "firefox",
+            Format::Svg => "svg",
+            Format::Pstats => "pstats",
+            Format::Callgrind => "callgrind",
+            Format::Chrome => "chrome",
             Format::Html => "html",
         }
     }
@@ -57,7 +103,36 @@ impl Format {
         match self {
             Format::Speedscope => &[".speedscope.json", ".json"],
             Format::Collapsed => &[".collapsed", ".folded", ".txt"],
+            Format::Spprof => &[".spprof"],
+            Format::Pprof => &[".pb.gz", ".pprof"],
+            Format::Firefox => &[".firefox.json"],
+            Format::Svg => &[".svg"],
+            Format::Pstats => &[".pstats", ".prof"],
+            Format::Callgrind => &[".callgrind"],
+            Format::Chrome => &[".trace.json"],
             Format::Html => &[".html", ".htm"],
+        }
+    }
+
+    /// Whether [`read`] takes it. Other formats leave out what a profile is made of.
+    #[must_use]
+    pub const fn can_read(self) -> bool {
+        matches!(self, Format::Speedscope | Format::Collapsed | Format::Spprof | Format::Pprof)
+    }
+
+    /// What opens such a file, as the end of a sentence.
+    #[must_use]
+    pub const fn opened_by(self) -> &'static str {
+        match self {
+            Format::Speedscope => "open it at https://www.speedscope.app",
+            Format::Collapsed => "flame graph tools take it",
+            Format::Spprof => "look at it with `spprof report`, or turn it into another format with `spprof convert`",
+            Format::Pprof => "open it with `go tool pprof -http=:`",
+            Format::Firefox => "open it at https://profiler.firefox.com",
+            Format::Svg | Format::Html => "open it in a browser",
+            Format::Pstats => "open it with snakeviz or `python -m pstats`",
+            Format::Callgrind => "open it with KCachegrind or callgrind_annotate",
+            Format::Chrome => "open it at https://ui.perfetto.dev",
         }
     }
 
@@ -71,12 +146,27 @@ impl Format {
     #[must_use]
     pub fn from_path(path: &Path) -> Option<Format> {
         let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
-        Format::ALL.into_iter().find(|format| format.extensions().iter().any(|ending| name.ends_with(ending)))
+        // What valgrind itself calls such files.
+        if name.starts_with("callgrind.out") {
+            return Some(Format::Callgrind);
+        }
+        // The longest: `.json` alone means less than `.trace.json`.
+        let length = |format: &Format| {
+            format.extensions().iter().filter(|ending| name.ends_with(**ending)).map(|ending| ending.len()).max()
+        };
+        Format::ALL.into_iter().filter(|format| length(format).is_some()).max_by_key(length)
     }
 
     /// The format of a file's content.
     #[must_use]
     pub fn sniff(content: &[u8]) -> Format {
+        if content.starts_with(&spprof::MAGIC) {
+            return Format::Spprof;
+        }
+        // Unpacked, pprof begins with a field 1 that begins with a field 1: a sample type and its name.
+        if content.starts_with(&GZIP_MAGIC) || matches!(content, [0x0a, _, 0x08, ..]) {
+            return Format::Pprof;
+        }
         match without_byte_order_mark(content).trim_ascii_start().first() {
             Some(b'{') => Format::Speedscope,
             Some(b'<') if html::is_page(without_byte_order_mark(content)) => Format::Html,
@@ -107,25 +197,70 @@ pub fn write(profile: &Profile, format: Format, options: &WriteOptions, out: &mu
     match format {
         Format::Speedscope => speedscope::write(profile, options, &mut out)?,
         Format::Collapsed => collapsed::write(profile, options, &mut out)?,
+        Format::Spprof => spprof::write(profile, &mut out)?,
+        Format::Pprof => pprof::write(profile, options, &mut out)?,
+        Format::Firefox => firefox::write(profile, options, &mut out)?,
+        Format::Svg => svg::write(profile, options, &mut out)?,
+        Format::Pstats => pstats::write(profile, options, &mut out)?,
+        Format::Callgrind => callgrind::write(profile, options, &mut out)?,
+        Format::Chrome => chrome::write(profile, options, &mut out)?,
         Format::Html => html::write(profile, options, &mut out)?,
     }
     io::Write::flush(&mut out)
 }
 
+/// A profile that was read, and what is to be known about it.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The profile.
+    pub profile: Profile,
+    /// A sentence for each thing that is not as it should be, or that was left out: a file that was cut short, values that
+    /// are no times. Empty for most files.
+    pub remarks: Vec<String>,
+}
+
 /// Reads a profile from a file's content; `None` finds the format out by itself.
 ///
 /// # Errors
-/// If the content is not of that format: says what is wrong and where.
+/// If the content is not of that format, or nobody reads that format: says what is wrong and where.
 pub fn read(content: &[u8], format: Option<Format>) -> Result<Profile, ReadError> {
-    let content = without_byte_order_mark(content);
-    if content.starts_with(&[0x1f, 0x8b]) {
-        return Err(ReadError::new("the file is compressed with gzip: unpack it first (gunzip)"));
+    read_with_remarks(content, format).map(|reading| reading.profile)
+}
+
+/// As [`read`], with what is to be known about the profile.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_remarks(content: &[u8], format: Option<Format>) -> Result<Reading, ReadError> {
+    let without_remarks = |profile| Reading { profile, remarks: Vec::new() };
+    let text = without_byte_order_mark(content);
+    if format.is_none() && is_packed_text(content) {
+        return Err(ReadError::new("the file is JSON compressed with gzip: unpack it first (gunzip)"));
     }
     match format.unwrap_or_else(|| Format::sniff(content)) {
-        Format::Speedscope => speedscope::read(content),
-        Format::Collapsed => collapsed::read(content),
+        Format::Spprof => spprof::read(content),
+        Format::Pprof => pprof::read(content),
+        _ if content.starts_with(&GZIP_MAGIC) => {
+            Err(ReadError::new("the file is compressed with gzip: unpack it first (gunzip)"))
+        }
+        Format::Speedscope => speedscope::read(text).map(without_remarks),
+        Format::Collapsed => collapsed::read(text).map(without_remarks),
         Format::Html => Err(html::cannot_be_read()),
+        format => {
+            Err(ReadError::new(format!("a file of the format {} is to be looked at: it cannot be read", format.name())))
+        }
     }
+}
+
+/// How a file that was packed with gzip begins.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Whether there is JSON in a file that was packed with gzip, rather than a pprof profile.
+fn is_packed_text(content: &[u8]) -> bool {
+    let mut beginning = [0; 1];
+    content.starts_with(&GZIP_MAGIC)
+        && io::Read::read_exact(&mut flate2::read::GzDecoder::new(content), &mut beginning).is_ok()
+        && beginning == [b'{']
 }
 
 fn without_byte_order_mark(content: &[u8]) -> &[u8] {

@@ -3,6 +3,7 @@
 mod clock_view;
 mod control;
 mod doctor;
+mod file_formats;
 mod inspect;
 mod notebook;
 mod profile_class;
@@ -23,6 +24,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::doctor::doctor;
+    #[pymodule_export]
+    use crate::file_formats::{format_of, formats};
     #[pymodule_export]
     use crate::inspect::{check_interpreter, code_lines, walk_current_thread};
     #[pymodule_export]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use formats::{Format, WriteOptions};
 use profile::{DifferenceOptions, FoldOptions, FunctionTotal, ShareErrors, Weights};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -354,15 +354,38 @@ impl Profile {
         py.detach(|| save::save(self.inner(), &path, format, &options)).map_err(|error| os_error(&error, &path))
     }
 
-    /// Reads a profile from a file of any known format, ours or another tool's. OSError if it cannot be read, ValueError
-    /// with the reason and the place if it is not a profile.
+    /// What is lost when the profile is saved in `format`: a sentence for each thing that has no place there.
+    #[pyo3(signature = (format, *, clock = None, lines = false, threads = false))]
+    fn losses(
+        &self,
+        py: Python<'_>,
+        format: &str,
+        clock: Option<&str>,
+        lines: bool,
+        threads: bool,
+    ) -> PyResult<Vec<String>> {
+        let format = save::format_for(std::path::Path::new(""), Some(format)).map_err(PyValueError::new_err)?;
+        let clock = clock.map(clock_view::clock).transpose()?;
+        let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
+        Ok(py.detach(|| formats::losses(self.inner(), format, &options)))
+    }
+
+    /// Reads a profile from a file of any format that can be read, ours or another tool's. OSError if it cannot be read,
+    /// ValueError with the reason and the place if it is not a profile. A UserWarning says what is not as it should be with
+    /// one that could be read: that it is cut short, that it has values which are no times.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let read = py.detach(|| {
+        let reading = py.detach(|| {
             let content = fs::read(&path).map_err(|error| os_error(&error, &path))?;
-            formats::read(&content, None).map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
-        });
-        read.map(Self::new)
+            formats::read_with_remarks(&content, None)
+                .map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
+        })?;
+        for remark in &reading.remarks {
+            // A nul has no place in a warning; remarks have none, paths neither.
+            let text = std::ffi::CString::new(format!("{}: {remark}", path.display()))?;
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)?;
+        }
+        Ok(Self::new(reading.profile))
     }
 
     /// What a notebook shows: the page of the HTML format, shut off from the notebook.

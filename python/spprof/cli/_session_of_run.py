@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from spprof import _arguments, _session
+from spprof import _arguments, _native, _session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def start(request: str) -> None:
     """Starts the session and has its file written after the program's own exit handlers, which register later."""
     interval_ms, output_format, quiet, output = request.split(",", 3)
     _session._start(float(interval_ms), output, _arguments.DEFAULT_MEMORY_LIMIT_MB, output_format or None)
-    atexit.register(_finish, os.getpid(), output, quiet == "quiet")
+    atexit.register(_finish, os.getpid(), output, output_format or _native.format_of(output), quiet == "quiet")
 
 
-def _finish(pid: int, output: str, quiet: bool) -> None:
+def _finish(pid: int, output: str, output_format: str, quiet: bool) -> None:
     """Writes the profile and says what is in it and where it is; in the process that was asked to, not in its children."""
     if os.getpid() != pid or not _session.is_active():
         return
@@ -37,7 +37,7 @@ def _finish(pid: int, output: str, quiet: bool) -> None:
         # What the program has printed comes first. The interpreter would write it out after us, and complain if it cannot.
         if sys.stdout is sys.__stdout__ and sys.stdout is not None:
             sys.stdout.flush()
-        _say(_text(profile, output) + "\n")
+        _say(_text(profile, output, output_format) + "\n")
     except (OSError, ValueError):
         # There is nobody to tell: it is closed. The file is written.
         pass
@@ -57,10 +57,11 @@ def _say(text: str) -> None:
         left = left[os.write(stderr.fileno(), left) :]
 
 
-def _text(profile: Profile, output: str) -> str:
+def _text(profile: Profile, output: str, output_format: str) -> str:
     from spprof import _report, _terminal
 
     # Not the program's `sys.stderr`, which may be anything: all it has to do is take text.
     style = _terminal.style_of(sys.__stderr__ or sys.stderr)
-    where = f"spprof: the profile is in {output}; `spprof view {output}` shows it"
+    is_readable, opened_by = next(row[2:] for row in _native.formats() if row[0] == output_format)
+    where = f"spprof: the profile is in {output}; " + (f"`spprof view {output}` shows it" if is_readable else opened_by)
     return "\n".join(["", *_report.Report(profile, style).short(), where])

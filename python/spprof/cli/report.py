@@ -19,7 +19,7 @@ HELP = "shows where the time of a profile went"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
-    parser.add_argument("file", metavar="FILE", help="a profile: speedscope or collapsed stacks, of any producer")
+    parser.add_argument("file", metavar="FILE", help=f"a profile: {_files.READABLE}; of any producer")
     parser.add_argument("--clock", choices=_native.CLOCKS, help="time to show (default: cpu if there is any)")
     parser.add_argument("--sort", choices=("self", "total"), default="self", help="order of the rows (default: self)")
     parser.add_argument(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from spprof import _arguments, _output, _selfcheck
 
-from . import UsageError, _session_of_run
+from . import UsageError, _files, _session_of_run
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write (default: named after the program)")
     parser.add_argument(
         "--format",
-        choices=("speedscope", "collapsed", "html"),
+        choices=_files.FORMATS,
         help="format of FILE (default: as its name says, or speedscope)",
     )
     rate = parser.add_mutually_exclusive_group()
@@ -58,8 +58,8 @@ def act(options: argparse.Namespace) -> NoReturn:
     """Becomes the program. Returns never; UsageError if it cannot be profiled as asked."""
     name, words = _program(options)
     interval_ms = _interval_ms(options)
-    suffix = options.format if options.format in ("collapsed", "html") else "speedscope.json"
-    output = options.output or f"spprof-{name}-{os.getpid()}.{suffix}"
+    suffix = _files.FORMATS[options.format or "speedscope"][0]
+    output = options.output or f"spprof-{name}-{os.getpid()}{suffix}"
     try:
         if not os.path.isabs(output):
             output = os.path.join(os.getcwd(), output)

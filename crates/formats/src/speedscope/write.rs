@@ -3,14 +3,15 @@
 use std::io;
 
 use profile::{Clock, FunctionId, Profile, State, ThreadIndex};
-use rustc_hash::FxHashMap;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::SCHEMA;
+use crate::frames::Frames;
 use crate::header::{Header, VERSION, View};
 use crate::labels::ALL_THREADS;
 use crate::runs::{Run, runs};
-use crate::stacks::{EMPTY_STACK, GAP, StackTree};
+use crate::sequence::Sequence;
+use crate::stacks::GAP;
 use crate::{WriteOptions, clocks};
 
 pub(crate) fn write(profile: &Profile, options: &WriteOptions, out: &mut impl io::Write) -> io::Result<()> {
@@ -44,36 +45,6 @@ fn views(profile: &Profile, clock: Option<Clock>) -> Vec<View> {
         [View::all_threads(clock)].into_iter().chain(threads)
     };
     clocks(profile, clock).into_iter().flat_map(views_of_clock).collect()
-}
-
-/// The frame list, and the call tree in terms of it.
-struct Frames {
-    /// Function and line, 0 for all lines of the function.
-    frames: Vec<(FunctionId, u32)>,
-    stacks: StackTree,
-    /// By the position of a leaf in the call tree.
-    stack_of_leaf: Vec<u32>,
-}
-
-impl Frames {
-    fn new(profile: &Profile, lines: bool) -> Frames {
-        let tree = &profile.tree;
-        let mut frames = Vec::new();
-        let mut index = FxHashMap::default();
-        let mut stacks = StackTree::new();
-        let mut stack_of_leaf = vec![EMPTY_STACK];
-        for node in tree.ids().skip(1) {
-            let key = (tree.function(node), if lines { tree.line(node) } else { 0 });
-            let frame = *index.entry(key).or_insert_with(|| {
-                frames.push(key);
-                frames.len() as u32 - 1
-            });
-            let parent = stack_of_leaf[tree.parent(node).index()];
-            stack_of_leaf.push(stacks.child(parent, frame));
-        }
-        stacks.freeze();
-        Frames { frames, stacks, stack_of_leaf }
-    }
 }
 
 struct File<'a> {
@@ -185,18 +156,5 @@ impl Serialize for Sampled<'_> {
         sampled.serialize_field("samples", &Sequence(stacks))?;
         sampled.serialize_field("weights", &Sequence(weights))?;
         sampled.end()
-    }
-}
-
-/// Serializes what an iterator yields, one after the other.
-struct Sequence<F>(F);
-
-impl<F, I> Serialize for Sequence<F>
-where
-    F: Fn() -> I,
-    I: IntoIterator<Item: Serialize>,
-{
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((self.0)())
     }
 }

@@ -13,7 +13,14 @@ fn by_file_name() {
         ("x.folded", Some(Format::Collapsed)),
         ("x.y.TXT", Some(Format::Collapsed)),
         ("x", None),
-        ("x.svg", None),
+        ("x.gif", None),
+        ("x.svg", Some(Format::Svg)),
+        ("x.trace.json", Some(Format::Chrome)),
+        ("x.firefox.json", Some(Format::Firefox)),
+        ("x.pb.gz", Some(Format::Pprof)),
+        ("x.gz", None),
+        ("callgrind.out.4711", Some(Format::Callgrind)),
+        ("callgrind.out", Some(Format::Callgrind)),
         ("dir.json/x", None),
         ("", None),
     ];
@@ -26,7 +33,7 @@ fn by_file_name() {
 fn by_name() {
     assert_eq!(Format::from_name("Speedscope"), Some(Format::Speedscope));
     assert_eq!(Format::from_name("collapsed"), Some(Format::Collapsed));
-    assert_eq!(Format::from_name("svg"), None);
+    assert_eq!(Format::from_name("gif"), None);
     for format in Format::ALL {
         assert_eq!(Format::from_name(format.name()), Some(format));
         for extension in format.extensions() {

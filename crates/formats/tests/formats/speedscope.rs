@@ -310,6 +310,6 @@ fn a_file_of_ours_that_was_changed_is_refused() {
 
 #[test]
 fn a_compressed_file_is_named_as_such() {
-    let error = read(&[0x1f, 0x8b, 8, 0], None).expect_err("it is gzip");
+    let error = read(&[0x1f, 0x8b, 8, 0], Some(Format::Speedscope)).expect_err("it is gzip");
     assert_eq!(error.to_string(), "the file is compressed with gzip: unpack it first (gunzip)");
 }
