@@ -298,6 +298,7 @@ def start(
     max_depth_frames: int,
     output_path: str | None,
     output_format: str | None,
+    output_clock: str | None = None,
     hidden_directory: str,
 ) -> None: ...
 def stop() -> Profile: ...

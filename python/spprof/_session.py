@@ -43,6 +43,8 @@ class _State:
         self.token: object = None
         self.output_path: str | None = None
         self.output_format: str | None = None
+        # The one that the file is to show; None for all that its format holds.
+        self.output_clock: str | None = None
 
 
 _state = _State()
@@ -70,6 +72,7 @@ def _start(
     output_path: str | os.PathLike[str] | None,
     memory_limit_mb: int,
     output_format: str | None,
+    output_clock: str | None = None,
 ) -> object:
     """Starts a session; returns what `_is_current` knows it by."""
     interval_ns = _arguments.interval_ns(interval_ms)
@@ -89,11 +92,13 @@ def _start(
             max_depth_frames=_MAX_DEPTH_FRAMES,
             output_path=path,
             output_format=output_format,
+            output_clock=output_clock,
             hidden_directory=_HIDDEN_DIRECTORY,
         )
         token = _state.token = object()
         _state.output_path = path
         _state.output_format = output_format
+        _state.output_clock = output_clock
         _state.hooks.install()
         if not _native.is_active():
             # A signal handler of the program has stopped the session within these lines.
@@ -117,11 +122,11 @@ def stop() -> Profile:
         _threads.name_living_threads()
         profile = _native.stop()
         _state.hooks.remove()
-        path, output_format = _state.output_path, _state.output_format
+        path, output_format, clock = _state.output_path, _state.output_format, _state.output_clock
         _state.output_path = _state.token = None
     if path is not None:
         try:
-            profile.save(path, output_format)
+            profile.save(path, output_format, clock=clock)
         except OSError as error:
             error.profile = profile  # type: ignore[attr-defined]
             raise

@@ -439,3 +439,21 @@ def test_a_directory_that_is_gone(tmp_path):
     done = run_there(str(tmp_path / "a.json"))
     assert (done.returncode, done.stdout) == (0, "1\n")
     assert spprof.Profile.load(tmp_path / "a.json").interval_ms == 10
+
+
+@pytest.mark.parametrize("clock", ["cpu", "wall", "gil"])
+@pytest.mark.parametrize("ending", ["return", "SIGTERM"])
+def test_a_clock_that_was_asked_for_is_what_the_file_shows(tmp_path, clock, ending):
+    program = "import os, signal, time\nuntil = time.thread_time() + 0.1\nwhile time.thread_time() < until: pass\n"
+    if ending == "SIGTERM":
+        program += "os.kill(os.getpid(), signal.SIGTERM)\nwhile True: time.sleep(1)\n"
+    (tmp_path / "work.py").write_text(program)
+    command = [sys.executable, "-m", "spprof", "run", "--interval", "1", "--clock", clock]
+    done = subprocess.run(
+        [*command, "-o", "work.speedscope.json", "work.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (-signal.SIGTERM if ending == "SIGTERM" else 0), done.stderr
+
+    with open(tmp_path / "work.speedscope.json") as file:
+        views = json.load(file)["spprof"]["views"]
+    assert {view["clock"] for view in views} == {clock}

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use capture::{Options, SessionError};
+use formats::WriteOptions;
 use profile::RecordingInfo;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::clock_view;
 use crate::inspect::host;
 use crate::profile_class::Profile;
 use crate::save;
@@ -25,7 +27,8 @@ fn raise(error: SessionError) -> PyErr {
 /// If `output_path` is given and the program leaves SIGTERM to its default, a SIGTERM saves the profile there before it
 /// ends the process; every other way out is the caller's to save.
 #[pyfunction]
-#[pyo3(signature = (interval_ns, memory_limit_bytes, *, max_depth_frames, output_path, output_format, hidden_directory))]
+#[pyo3(signature = (interval_ns, memory_limit_bytes, *, max_depth_frames, output_path, output_format, output_clock = None, hidden_directory))]
+#[expect(clippy::too_many_arguments, reason = "they are keyword arguments of a Python function")]
 pub(crate) fn start(
     py: Python<'_>,
     interval_ns: u64,
@@ -33,6 +36,7 @@ pub(crate) fn start(
     max_depth_frames: u16,
     output_path: Option<PathBuf>,
     output_format: Option<&str>,
+    output_clock: Option<&str>,
     hidden_directory: String,
 ) -> PyResult<()> {
     let host = host(py)?;
@@ -42,9 +46,10 @@ pub(crate) fn start(
         None => None,
         Some(path) => {
             let format = save::format_for(&path, output_format).map_err(PyValueError::new_err)?;
+            let clock = output_clock.map(clock_view::clock).transpose()?;
             let hand_over: capture::OnTermination = Box::new(move |profile| {
                 // The process is ending by a signal: there is nobody left to tell.
-                let _ = save::save(&profile, &path, format, &save::defaults());
+                let _ = save::save(&profile, &path, format, &WriteOptions { clock, ..save::defaults() });
             });
             Some(hand_over)
         }

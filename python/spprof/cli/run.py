@@ -14,7 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from spprof import _arguments, _output, _selfcheck
+from spprof import _arguments, _native, _output, _selfcheck
 
 from . import UsageError, _files, _session_of_run
 
@@ -29,13 +29,19 @@ _LAUNCH_DIRECTORY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the verb."""
     parser.usage = (
-        "spprof run [-o FILE] [--format F] [--interval MS | --rate HZ] [-q] (SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
+        "spprof run [-o FILE] [--format F] [--clock C] [--interval MS | --rate HZ] [-q] "
+        "(SCRIPT | -m MODULE | -c CODE) [ARGS ...]"
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="the file to write (default: named after the program)")
     parser.add_argument(
         "--format",
         choices=_files.FORMATS,
         help="format of FILE (default: as its name says, or speedscope)",
+    )
+    parser.add_argument(
+        "--clock",
+        choices=_native.CLOCKS,
+        help="what FILE and the summary show of what is recorded (default: all that FILE holds, and cpu)",
     )
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("--interval", type=_number, metavar="MS", help="time between two samples (default: 10)")
@@ -73,7 +79,9 @@ def act(options: argparse.Namespace) -> NoReturn:
     _check_interpreter_options()
     environment = dict(os.environ)
     if words[0].startswith("-") or os.path.exists(words[0]):
-        environment["SPPROF_RUN"] = _session_of_run.request(interval_ms, options.format, output, quiet=options.quiet)
+        environment["SPPROF_RUN"] = _session_of_run.request(
+            interval_ms, options.format, options.clock, output, quiet=options.quiet
+        )
         others = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{_LAUNCH_DIRECTORY}{os.pathsep}{others}" if others else _LAUNCH_DIRECTORY
     # Else there is nothing to profile, and `python` says so in its own words.
