@@ -22,8 +22,11 @@ CC = next((found for found in map(shutil.which, (os.environ.get("CC", "cc"), "cc
 
 #: What every program begins with. `waits_for_retake` returns when ours is on top of whoever is now.
 PRELUDE = """
-import ctypes, faulthandler, os, resource, signal, sys, time
+import ctypes, faulthandler, functools, os, resource, signal, sys, time
 import spprof
+if sys.version_info >= (3, 14):
+    # The stack of C functions, which 3.14 prints too, has the frames of our handler in it, through which theirs was called.
+    faulthandler.enable = functools.partial(faulthandler.enable, c_stack=False)
 library = ctypes.CDLL(sys.argv[1])
 library.handler_of.restype = ctypes.c_size_t
 with_session = sys.argv[2] == "with"
