@@ -1,6 +1,7 @@
 """What every test may rely on."""
 
 import signal
+import threading
 
 
 def pytest_configure():
@@ -8,3 +9,7 @@ def pytest_configure():
     # inherits it: no Ctrl-C would reach the programs whose end by Ctrl-C is tested.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The C library handles a signal of its own from the first thread on, and tests compare signals before and after.
+    first = threading.Thread(target=int)
+    first.start()
+    first.join()

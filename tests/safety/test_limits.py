@@ -12,7 +12,7 @@ IS_ROOT = os.geteuid() == 0
 PROLOGUE = """
 import os, resource, sys, threading, time
 sys.path[:0] = sys.argv[1:]
-import support
+import spprof
 from support import process_state, spin, samples_of
 def busy():
     spin(0.1)

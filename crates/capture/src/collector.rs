@@ -44,7 +44,6 @@ pub(crate) struct Collector {
     truncated_looks: u64,
     is_paused: bool,
     /// The timers are gone for good.
-    ticks_have_ended: bool,
     /// When SIGPROF was last seen to be ours.
     sigprof_seen_ns: u64,
     /// CPU time of the collector's own thread.
@@ -69,7 +68,6 @@ impl Collector {
             looks: 0,
             truncated_looks: 0,
             is_paused: false,
-            ticks_have_ended: false,
             sigprof_seen_ns: started_ns,
             cpu_ns: 0,
             started_ns,
@@ -92,7 +90,7 @@ impl Collector {
         if now_ns.saturating_sub(self.sigprof_seen_ns) >= SIGPROF_CHECK_NS {
             self.sigprof_seen_ns = now_ns;
             // If it cannot be asked or set, ticks go where they go; nothing else depends on it. The same with faults.
-            if matches!(sigprof::install(), Ok(true)) {
+            if matches!(sigprof::install(), Ok(true)) && !self.roster.ticks_have_ended {
                 // A tick that theirs got instead is the last of its thread: nobody has set the next.
                 self.roster.tick_again(&self.shared, now_ns);
             }
@@ -137,7 +135,7 @@ impl Collector {
                 Look::CannotTell if is_settling => {
                     thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
                 }
-                Look::Runs | Look::CannotTell if self.ticks_have_ended => {}
+                Look::Runs | Look::CannotTell if self.roster.ticks_have_ended => {}
                 // Its first tick comes in its turn: the moment at which it was found says where it was found.
                 Look::Runs | Look::CannotTell if thread.is_fresh => thread.arm(&shared, now_ns),
                 Look::Runs | Look::CannotTell => thread.tick_now(&shared, now_ns),
@@ -244,10 +242,14 @@ impl Collector {
 
     /// Deletes all timers; handlers must have been told to re-arm nothing.
     pub(crate) fn end_ticks(&mut self) {
-        self.ticks_have_ended = true;
+        self.roster.ticks_have_ended = true;
         for thread in self.roster.threads.values().filter(|thread| !thread.has_ended) {
-            if let Some(timer) = thread.slot_in(&self.shared).and_then(|slot| slot.timer()) {
+            if let Some(slot) = thread.slot_in(&self.shared)
+                && let Some(timer) = slot.timer()
+            {
                 platform::delete_timer(timer);
+                // The kernel may give the number to the program's next timer.
+                slot.clear_timer();
             }
         }
     }

@@ -40,31 +40,23 @@ pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::sig
     // SAFETY: as above.
     let saved_errno = unsafe { *errno };
     // SAFETY: the kernel passes a valid `siginfo_t` to an SA_SIGINFO handler.
-    let is_ours = match unsafe { origin(info) } {
-        Origin::Ours(value) => {
-            if let Some(shared) = gate::enter() {
-                // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
-                let cpu = unsafe { CpuContext::from_raw(context) };
-                fault::allow_in_handler(&cpu);
-                on_tick(&shared, value, &cpu);
-            }
-            true
+    let origin = unsafe { origin(info) };
+    let mut is_ours = matches!(origin, Origin::Ours(_));
+    if !matches!(origin, Origin::Others)
+        && let Some(shared) = gate::enter()
+    {
+        let value = match origin {
+            Origin::Ours(value) => Some(value),
+            _ => awaited_tick(&shared, platform::own_tid()),
+        };
+        if let Some(value) = value {
+            is_ours = true;
+            // SAFETY: the kernel passes a valid `ucontext_t`; nobody else has it while we run.
+            let cpu = unsafe { CpuContext::from_raw(context) };
+            fault::allow_in_handler(&cpu);
+            on_tick(&shared, value, &cpu);
         }
-        Origin::Unsaid => match gate::enter() {
-            Some(shared) => match awaited_tick(&shared, platform::own_tid()) {
-                Some(value) => {
-                    // SAFETY: as above.
-                    let cpu = unsafe { CpuContext::from_raw(context) };
-                    fault::allow_in_handler(&cpu);
-                    on_tick(&shared, value, &cpu);
-                    true
-                }
-                None => false,
-            },
-            None => false,
-        },
-        Origin::Others => false,
-    };
+    }
     if !is_ours {
         sigprof::pass_on(level, signal, info, context);
     }

@@ -64,6 +64,8 @@ pub(crate) struct Roster {
     pub(crate) refused: u64,
     /// Threads that get their ticks from the collector because the system gave no timer.
     pub(crate) without_timer: u64,
+    /// The session is ending: a thread that is only found now is in the recording, but gets no timer.
+    pub(crate) ticks_have_ended: bool,
 }
 
 impl Roster {
@@ -77,6 +79,7 @@ impl Roster {
             last_pass_ns: 0,
             refused: 0,
             without_timer: 0,
+            ticks_have_ended: false,
         }
     }
 
@@ -152,17 +155,19 @@ impl Roster {
         let seed = mix(u64::from(slot_index) ^ (tid as u64) << 16 ^ shared.ticks.origin_ns);
         let generation = slot.occupy(tid, seed, cell);
         let value = TickValue { session: shared.session, slot: slot_index, generation };
-        match platform::create_timer(tid, value.to_bits()) {
-            Ok(timer) => slot.set_timer(timer),
+        // Once ticks have ended nobody would delete a timer any more.
+        match (!self.ticks_have_ended).then(|| platform::create_timer(tid, value.to_bits())) {
+            Some(Ok(timer)) => slot.set_timer(timer),
+            None if platform::thread_cpu_ns(tid).is_some() => {}
+            Some(Err(error)) if error.kind() != io::ErrorKind::InvalidInput => {
+                self.without_timer += 1;
+                shared.slots_without_timer.fetch_max(usize::from(slot_index) + 1, Ordering::Relaxed);
+            }
             // The kernel knows no such thread of this process: it has ended since it was seen, or the list was torn.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            None | Some(Err(_)) => {
                 slot.vacate();
                 self.free_slots.push(slot_index);
                 return;
-            }
-            Err(_) => {
-                self.without_timer += 1;
-                shared.slots_without_timer.fetch_max(usize::from(slot_index) + 1, Ordering::Relaxed);
             }
         }
         let given = self.names.remove(&tid);

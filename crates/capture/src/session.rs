@@ -400,9 +400,10 @@ impl Session {
 /// Ends all ticks, takes the last records and undoes what was done to the process.
 fn finish(shared: &Shared, mut collector: Collector) -> Profile {
     shared.is_paused.store(true, Ordering::SeqCst);
-    collector.end_ticks();
-    // A handler that was about to leave a record behind has done so; a record that is not finished holds up those behind it.
+    // A handler that was about to leave a record behind has done so (a record that is not finished holds up those behind it), and
+    // none is about to set a timer that is gone.
     gate::wait_until_empty();
+    collector.end_ticks();
     // Code objects are still followed, so the last records can be named.
     collector.settle_all();
     release_process();

@@ -119,6 +119,10 @@ impl Slot {
         self.timer_plus_one.store(timer.0.wrapping_add(1), Ordering::Relaxed);
     }
 
+    pub(crate) fn clear_timer(&self) {
+        self.timer_plus_one.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_parked(&self) -> bool {
         self.phase.load(Ordering::Acquire) == PARKED
     }
