@@ -137,7 +137,7 @@ def test_a_program_ends_as_without(tmp_path, ending):
     assert without_thread_numbers(seen) == without_thread_numbers(expected)
     assert os.listdir(tmp_path) == (["profile.collapsed"] if is_written else [])
     if is_written:
-        assert spprof.Profile.load(path).threads
+        assert spprof.Profile.load(path).interval_ms == 1
 
 
 STOPPING_LATE = """
