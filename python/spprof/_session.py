@@ -186,7 +186,8 @@ def _stop_at_exit() -> Profile | None:
 
     Nothing is raised: the program is over and has its own exit status.
     """
-    if not _native.is_active():
+    # Up to 3.11 a second interpreter in the process can import the package too, and ends: the session is not its own.
+    if not _native.is_active() or _state.token is None:
         return None
     path = _state.output_path
     try:
