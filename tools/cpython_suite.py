@@ -66,6 +66,10 @@ SHORT_WRITE = (
     "a signal that hits a write to a pipe or socket makes it return what it has written so far, whoever sends it; the test "
     "wants the signal of its own to be the first"
 )
+PAUSE = (
+    "pause(2) returns after any signal that is handled, and the tick that was set before it is one; the test calls it once and "
+    "wants the next signal to be the timer's"
+)
 THREADING_IMPORTED = "the test wants to be the first that imports `threading`; the profiler has done so"
 
 REGISTERED = (
@@ -78,6 +82,7 @@ EXPECTED: dict[str, str] = {
     "test.test_threading.ThreadTests.test_main_thread_after_fork": FORK_WARNING,
     "test.test_threading.ThreadTests.test_native_id_after_fork": FORK_WARNING,
     "test.test_multiprocessing_*.test_misc.TestForkAwareThreadLock.test_lock": REGISTERED,
+    "test.test_signal.ItimerTest.test_itimer_real": PAUSE,
     "test.test_io.*SignalsTest.test_interrupted_write_unbuffered": SHORT_WRITE,
 }
 """Tests that see a profiler, as patterns, each with the reason why that is no fault."""
