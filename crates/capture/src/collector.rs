@@ -74,14 +74,15 @@ impl Collector {
         }
     }
 
-    /// One round: take what is in the ring, find threads that came and went, look at the parked ones. Returns whether any
-    /// thread is parked, so that the next round has to come with the next tick.
-    pub(crate) fn pass(&mut self) -> bool {
+    /// One round: take what is in the ring, find threads that came and went, look at those that are parked. Where that is
+    /// not their turn, only at those that nobody has looked at yet: a round that is there for the ring must not add to the
+    /// looks, whose times are to be independent of each other.
+    pub(crate) fn pass(&mut self, is_their_turn: bool) {
         self.drain();
         let now_ns = platform::monotonic_ns();
         self.keep_signals(now_ns);
         self.find_threads(now_ns);
-        self.look_at_parked(now_ns)
+        self.look_at_parked(now_ns, is_their_turn);
     }
 
     /// A program that installs its own SIGPROF handler while we run would get our ticks, and one that enables faulthandler
@@ -111,12 +112,15 @@ impl Collector {
 
     /// Looks at each parked thread. One whose CPU clock has not moved is where it was. One that has moved and is blocked
     /// again is sampled from here, so that no signal disturbs its call; one that runs gets its tick.
-    fn look_at_parked(&mut self, now_ns: u64) -> bool {
+    fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool) {
         let shared = Arc::clone(&self.shared);
         let parked: Vec<Tid> = self.roster.parked(&shared).collect();
         for tid in &parked {
+            let Some(thread) = self.roster.threads.get_mut(tid).filter(|thread| is_their_turn || thread.is_fresh)
+            else {
+                continue;
+            };
             let Some(cpu_ns) = platform::thread_cpu_ns(*tid) else { continue };
-            let Some(thread) = self.roster.threads.get_mut(tid) else { continue };
             if let Some(watch) = thread.watch.as_mut().filter(|watch| watch.cpu_ns == cpu_ns) {
                 watch.idle_until_ns = now_ns;
                 continue;
@@ -141,7 +145,11 @@ impl Collector {
                 Look::Runs | Look::CannotTell => thread.tick_now(&shared, now_ns),
             }
         }
-        !parked.is_empty()
+    }
+
+    /// Whether any thread waits for a look.
+    pub(crate) fn has_parked_threads(&self) -> bool {
+        self.roster.parked(&self.shared).next().is_some()
     }
 
     /// Reads all published records.
@@ -231,7 +239,7 @@ impl Collector {
             return;
         }
         // A last look: on a busy machine the collector's own may be a while ago.
-        self.pass();
+        self.pass(true);
         let now_ns = platform::monotonic_ns();
         for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
             let cpu_ns = platform::thread_cpu_ns(thread.tid);

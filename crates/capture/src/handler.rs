@@ -136,7 +136,10 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
             }
         }
         // Blocked, or without a timer: the collector decides when to look again.
-        _ => slot.set_phase(PARKED),
+        _ => {
+            slot.set_phase(PARKED);
+            shared.nap.note_parking();
+        }
     }
 }
 

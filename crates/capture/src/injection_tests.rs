@@ -12,6 +12,7 @@ use crate::code_filter::CodeFilter;
 use crate::collection::Collection;
 use crate::host::Host;
 use crate::image::{CODE_TYPE, Image, Link, RUNTIME, THREAD};
+use crate::nap::Nap;
 use crate::pages::Pages;
 use crate::ring::Ring;
 use crate::safe_load::LiveMemory;
@@ -97,6 +98,7 @@ fn shared(host: Host) -> Shared {
         is_paused: AtomicBool::new(false),
         collection: Collection::default(),
         counts: HandlerCounts::default(),
+        nap: Nap::default(),
         fixed_bytes: 0,
         host,
     }

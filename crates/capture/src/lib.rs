@@ -40,6 +40,7 @@ mod host;
 mod injection;
 #[cfg(all(test, feature = "inject-faults"))]
 mod injection_tests;
+mod nap;
 mod outside;
 mod pages;
 mod platform;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::code_filter::CodeFilter;
 use crate::collection::Collection;
 use crate::collector::Collector;
 use crate::host::Host;
+use crate::nap::Nap;
 use crate::pages::Pages;
 use crate::platform::{self, Tid};
 use crate::ring::Ring;
@@ -25,6 +26,8 @@ use crate::{code_lifetime, fault, fork, gate, sigprof};
 /// The collector's round when no thread is parked: so long records may lie in the ring, and so long a thread that nobody
 /// announced may go unseen. A round costs some 15 µs on a slow machine, so a hundred a second are 0.15 % of a processor.
 const DRAIN_PERIOD: Duration = Duration::from_millis(10);
+/// The collector's round while the session is paused: only the end of the process has to be seen.
+const PAUSED_PERIOD: Duration = Duration::from_millis(100);
 /// The collector looks at parked threads once an interval but no oftener than this: a look costs a wake-up and about a
 /// microsecond a thread, and at 0.1 ms that would be a tenth of a processor.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
@@ -119,7 +122,6 @@ pub(crate) struct Session {
 /// What the callers and the collector's thread have in common.
 struct Common {
     state: Mutex<State>,
-    wake: Condvar,
 }
 
 struct State {
@@ -251,7 +253,7 @@ fn set_paused(paused: bool) -> Result<(), SessionError> {
         }
     }
     drop(state);
-    session.common.wake.notify_all();
+    session.shared.nap.wake();
     Ok(())
 }
 
@@ -324,6 +326,7 @@ impl Session {
             is_paused: AtomicBool::new(false),
             counts: HandlerCounts::default(),
             collection: Collection::default(),
+            nap: Nap::default(),
             fixed_bytes,
             host,
         });
@@ -342,7 +345,7 @@ impl Session {
         gate::open(&shared);
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
-        collector.pass();
+        collector.pass(true);
         let common = Arc::new(Common {
             state: Mutex::new(State {
                 collector: Some(collector),
@@ -350,7 +353,6 @@ impl Session {
                 is_paused: false,
                 on_termination,
             }),
-            wake: Condvar::new(),
         });
         let thread = match spawn(Arc::clone(&shared), Arc::clone(&common)) {
             Ok(thread) => thread,
@@ -374,7 +376,7 @@ impl Session {
         let _allowed = fault::Allowed::new();
         termination::uninstall();
         self.common.lock().should_stop = true;
-        self.common.wake.notify_all();
+        self.shared.nap.wake();
         // The thread cannot panic with anything that we could act on; the profile is in the common state.
         let _ = self.thread.join();
         let mut state = self.common.lock();
@@ -436,6 +438,7 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
     let mut last_thread_check_ns = shared.ticks.origin_ns;
+    let mut next_look_ns = None;
     while !state.should_stop {
         if termination::was_requested() {
             terminate(shared, state);
@@ -448,31 +451,38 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
                 return hand_over(shared, &mut state);
             }
         }
+        let seen = shared.nap.wakings();
         let mut wait = DRAIN_PERIOD;
         if state.is_paused {
-            wait = Duration::from_millis(100);
+            wait = PAUSED_PERIOD;
         } else if let Some(collector) = state.collector.as_mut() {
-            let any_parked = collector.pass();
+            let is_their_turn = next_look_ns.is_some_and(|at_ns| at_ns <= now_ns);
+            collector.pass(is_their_turn);
             collector.cpu_ns = platform::own_cpu_ns();
-            if any_parked {
-                wait = until_next_tick(shared, seed);
+            // Set before it is looked at whether there are any, so that none parks itself unseen in between.
+            shared.nap.end_with_parking(true);
+            if collector.has_parked_threads() {
+                shared.nap.end_with_parking(false);
+                // A look that is planned stays where it is: its time must not depend on what threads do.
+                let planned_ns = next_look_ns.filter(|_| !is_their_turn);
+                let at_ns = planned_ns.unwrap_or_else(|| next_look_ns_after(shared, now_ns, seed));
+                next_look_ns = Some(at_ns);
+                wait = wait.min(Duration::from_nanos(at_ns.saturating_sub(platform::monotonic_ns())));
+            } else {
+                next_look_ns = None;
             }
         }
-        state = match common.wake.wait_timeout(state, wait) {
-            Ok((state, _)) => state,
-            Err(poisoned) => poisoned.into_inner().0,
-        };
+        drop(state);
+        shared.nap.sleep(seen, wait);
+        state = common.lock();
     }
 }
 
 /// Parked threads are looked at once in each interval, at a random place in it like all ticks.
-fn until_next_tick(shared: &Shared, seed: u64) -> Duration {
+fn next_look_ns_after(shared: &Shared, now_ns: u64, seed: u64) -> u64 {
     let interval_ns = shared.ticks.interval_ns.max(SHORTEST_PERIOD.as_nanos() as u64);
     let ticks = Ticks { interval_ns, ..shared.ticks };
-    let now_ns = platform::monotonic_ns();
-    let next = ticks.cell(now_ns) + 1;
-    // Long intervals are cut, for threads that come and for the ring.
-    Duration::from_nanos(ticks.deadline_ns(next, seed).saturating_sub(now_ns)).min(DRAIN_PERIOD)
+    ticks.deadline_ns(ticks.cell(now_ns) + 1, seed)
 }
 
 /// SIGTERM came and the program leaves it to its default: what was recorded is handed over, then the process ends by

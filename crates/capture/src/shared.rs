@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::code_filter::CodeFilter;
 use crate::collection::Collection;
 use crate::host::Host;
+use crate::nap::Nap;
 use crate::pages::Pages;
 use crate::ring::Ring;
 use crate::slots::Slot;
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) is_paused: AtomicBool,
     pub(crate) counts: HandlerCounts,
     pub(crate) collection: Collection,
+    pub(crate) nap: Nap,
     /// Size of ring, slots and filter.
     pub(crate) fixed_bytes: usize,
 }

@@ -3,6 +3,8 @@
 //! Functions marked *handler-safe* only make a system call or read the vDSO.
 
 use std::io;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 /// The kernel's id of a thread.
 pub(crate) type Tid = i32;
@@ -100,6 +102,28 @@ pub(crate) fn arm_timer(timer: TimerId, deadline_ns: u64) -> bool {
         )
     };
     result == 0
+}
+
+/// Sleeps while `word` is `value`, for `time` at most.
+pub(crate) fn wait_while_equal(word: &AtomicU32, value: u32, time: Duration) {
+    let time = libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() };
+    // SAFETY: the kernel reads the word and the time, which outlive the call. A sleep that is over for another reason is one
+    // that was too short.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            value,
+            &raw const time,
+        );
+    }
+}
+
+/// Wakes the thread that sleeps in [`wait_while_equal`]. Handler-safe: a system call, of which errno is all that is left.
+pub(crate) fn wake_waiter(word: &AtomicU32) {
+    // SAFETY: the kernel only takes the word's address.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1) };
 }
 
 /// Removes `timer`.
