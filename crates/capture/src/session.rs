@@ -435,6 +435,7 @@ fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<JoinHandle<()>>
 fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     // Where it cannot be had, our files are among the program's for some microseconds at a time.
     let _ = platform::leave_descriptors();
+    platform::prefer_short_slices();
     let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
     let mut last_thread_check_ns = shared.ticks.origin_ns;
