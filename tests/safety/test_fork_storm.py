@@ -238,7 +238,8 @@ def test_a_fork_of_a_large_process_ends():
     # Copying the page tables of 4 GB takes tens of intervals. A fork that a tick interrupts begins again.
     program = """
 import ctypes, mmap, os, sys, time, spprof
-memory = mmap.mmap(-1, int(sys.argv[1]))
+# Private: page tables of shared memory are not copied.
+memory = mmap.mmap(-1, int(sys.argv[1]), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 # In huge pages there would be little to copy.
 memory.madvise(mmap.MADV_NOHUGEPAGE)
 ctypes.memset(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 1, len(memory))
