@@ -225,7 +225,8 @@ impl Columns {
 fn ns_of_unit(unit: &str) -> Option<u64> {
     match unit {
         "nanoseconds" | "nanosecond" | "ns" => Some(1),
-        "microseconds" | "microsecond" | "us" | "µs" => Some(1_000),
+        // With the micro sign, and with the Greek letter, which austin2pprof writes.
+        "microseconds" | "microsecond" | "us" | "\u{b5}s" | "\u{3bc}s" => Some(1_000),
         "milliseconds" | "millisecond" | "ms" => Some(1_000_000),
         "seconds" | "second" | "s" => Some(1_000_000_000),
         _ => None,

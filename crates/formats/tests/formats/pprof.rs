@@ -143,6 +143,9 @@ fn times_by_unit_and_name() {
     };
     let none: Vec<String> = Vec::new();
     assert_eq!(of(&[("cpu", "microseconds"), ("wall", "milliseconds")], &[2, 3]), (1, 2_000, 3_000_000, none.clone()));
+    for unit in ["us", "\u{b5}s", "\u{3bc}s"] {
+        assert_eq!(of(&[("Wall time", unit)], &[5]), (1, 0, 5_000, none.clone()), "{unit}");
+    }
     assert_eq!(of(&[("wall-time", "ns"), ("cpu-time", "s")], &[7, 1]), (1, 1_000_000_000, 7, none.clone()));
     assert_eq!(of(&[("delay", "nanoseconds")], &[9]), (1, 0, 9, none));
     let left_out =
