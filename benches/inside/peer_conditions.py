@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from conditions import Nothing, Spprof, status_bytes
@@ -27,7 +28,7 @@ def helper_cpu_ns(pid):
     return total
 
 
-class Outside(Nothing):
+class Outside(Nothing, ABC):
     """A profiler in a process of its own, started for each slice and ended by SIGINT."""
 
     #: What it prints when it samples; None if it says nothing.
@@ -40,17 +41,17 @@ class Outside(Nothing):
         self._said = []
         self._began = self._helper_before = 0
 
+    @abstractmethod
     def command(self):
         """The command that attaches to this process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def got(self, said, seconds):
         """Samples taken and asked for, by what it said and the seconds that it was at work."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shares(self):
         """Weight of each innermost function, by its name, in the last output."""
-        raise NotImplementedError
 
     def begin(self):
         self._said = []
