@@ -39,16 +39,23 @@ def test_a_handler_that_the_program_sets_during_a_session():
         spin(0.05)
         quiet = quiet + 1 if len(received) == before else 0
     received.clear()
+    one_with_a_tick = 0
     for _ in range(10):
+        before = len(received)
         signal.raise_signal(signal.SIGPROF)
         spin(0.005)
+        one_with_a_tick += len(received) == before
     profile = spprof.stop()
-    assert received == [signal.SIGPROF] * 10
+    # Standard signals are not queued: one that is raised while a tick is pending is one signal with it (signal(7)). That
+    # is a microsecond of every millisecond; three of ten would come once in ten million runs.
+    assert len(received) + one_with_a_tick == 10
+    assert one_with_a_tick <= 2
+    heard = len(received)
     # It ticks on: of the quarter of a second after theirs was set there are more than the samples that the stop itself takes.
     samples = samples_of(profile, threading.get_native_id())
     assert len([sample for sample in samples if sample.timestamp_ns > set_ns + 50_000_000]) > 50
     signal.raise_signal(signal.SIGPROF)
-    assert received == [signal.SIGPROF] * 11
+    assert received == [signal.SIGPROF] * (heard + 1)
 
 
 def test_the_wakeup_descriptor_hears_of_the_program_s_signals_only():
