@@ -20,8 +20,9 @@ sys.setrecursionlimit(10_000)
 PARTS = (
     "`clock_gettime(CLOCK_MONOTONIC)`",
     "`clock_gettime(CLOCK_THREAD_CPUTIME_ID)`",
-    "`timer_settime`, 1 ms ahead",
+    "`timer_settime`, later than one that was set",
     "a system call that does nothing",
+    "`timer_settime`, the next that the processor waits for",
 )
 
 
