@@ -81,7 +81,7 @@ def main(seconds, interval_ms, depths):
         "a signal to oneself: call, delivery, empty handler, return": [floor.floor_signal_ns(500) for _ in range(200)]
     }
     for part, name in enumerate(PARTS):
-        parts[name] = [floor.floor_part_ns(part, 500) for _ in range(200)]
+        parts[name] = [floor.floor_part_ns(part, 50) for _ in range(200)]
     print(json.dumps({"depths": found, "parts_ns": parts}))
 
 
