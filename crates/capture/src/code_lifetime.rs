@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::gate;
 use crate::host::Host;
+use crate::reserve;
 use crate::retirement::retire;
 use crate::safe_load::LiveMemory;
 
@@ -55,7 +56,12 @@ pub(crate) fn uninstall() {
 
 unsafe extern "C" fn on_dealloc(code: *mut c_void) {
     if let Some(shared) = gate::enter() {
-        retire(&shared.ring, &shared.filter, &shared.symbols, &LiveMemory, code as u64);
+        if reserve::has_run_out() {
+            // Nothing is named any more, but the collector may just be reading this code object for the last time.
+            drop(shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        } else {
+            retire(&shared.ring, &shared.filter, &shared.symbols, &LiveMemory, code as u64);
+        }
     }
     let original = ORIGINAL.load(Ordering::SeqCst);
     // SAFETY: `install` stored the slot's former content before it put us there: CPython's own deallocator, or that of

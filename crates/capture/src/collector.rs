@@ -2,6 +2,7 @@
 //!
 //! The collector never takes the GIL and never runs Python code. Everything it reads of the interpreter it reads as memory.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
 use interpreter::RawFrame;
@@ -11,6 +12,7 @@ use crate::fault;
 use crate::outside::{self, Look};
 use crate::platform::{self, Tid};
 use crate::record::{self, Record};
+use crate::reserve;
 use crate::roster::{LiveThread, Roster, Watch};
 use crate::safe_load::LiveMemory;
 use crate::shared::{Shared, get};
@@ -43,7 +45,10 @@ pub(crate) struct Collector {
     /// Of them, with a stack deeper than the limit.
     truncated_looks: u64,
     is_paused: bool,
-    /// The timers are gone for good.
+    /// When the recording ended because no memory was left.
+    ended_early: Option<Moment>,
+    /// Samples that were taken and could not be recorded any more.
+    lost: u64,
     /// When SIGPROF was last seen to be ours.
     sigprof_seen_ns: u64,
     /// CPU time of the collector's own thread.
@@ -68,6 +73,8 @@ impl Collector {
             looks: 0,
             truncated_looks: 0,
             is_paused: false,
+            ended_early: None,
+            lost: 0,
             sigprof_seen_ns: started_ns,
             cpu_ns: 0,
             started_ns,
@@ -79,10 +86,43 @@ impl Collector {
     /// looks, whose times are to be independent of each other.
     pub(crate) fn pass(&mut self, is_their_turn: bool) {
         self.drain();
+        if self.has_ended_early() {
+            return;
+        }
         let now_ns = platform::monotonic_ns();
         self.keep_signals(now_ns);
         self.find_threads(now_ns);
         self.look_at_parked(now_ns, is_their_turn);
+        if reserve::has_run_out() {
+            self.end_early();
+        }
+    }
+
+    /// Whether the recording has ended because no memory was left. The session is there until it is stopped.
+    pub(crate) fn has_ended_early(&self) -> bool {
+        self.ended_early.is_some()
+    }
+
+    /// No memory is left: the recording is complete up to now, and nothing is added to it. What only recording needs is given
+    /// back, so that there is room for what comes at the end.
+    #[cold]
+    fn end_early(&mut self) {
+        // Nobody keeps the names of the dead from here on.
+        reserve::run_out();
+        self.ended_early = Some(now());
+        self.shared.is_paused.store(true, Ordering::SeqCst);
+        let now_ns = platform::monotonic_ns();
+        for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
+            if !self.is_paused {
+                let cpu_ns = platform::thread_cpu_ns(thread.tid);
+                settle_rest(&mut self.recording, thread, now_ns, cpu_ns);
+            }
+            thread.disarm(&self.shared);
+        }
+        self.is_paused = true;
+        self.shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).forget_all();
+        self.recording.freeze();
+        self.drain();
     }
 
     /// A program that installs its own SIGPROF handler while we run would get our ticks, and one that enables faulthandler
@@ -128,7 +168,12 @@ impl Collector {
             let is_settling = thread.watch.is_none()
                 && thread.was_blocked
                 && cpu_ns.saturating_sub(thread.counted_cpu_ns) < SETTLING_NS;
+            if reserve::has_run_out() {
+                // What an address means cannot be relied on any more.
+                return;
+            }
             match outside::look(&shared, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
+                Look::Blocked { symbols, .. } if cannot_name(&symbols) => return,
                 Look::Blocked { state, truncated, position, symbols } => {
                     let leaf = leaf(&mut self.recording, symbols, self.truncated, &self.frames, truncated, position);
                     weigh(&mut self.recording, thread, leaf, state, now_ns, cpu_ns);
@@ -156,7 +201,11 @@ impl Collector {
     fn drain(&mut self) {
         let shared = Arc::clone(&self.shared);
         while let Some(record) = record::front(&shared.ring) {
-            self.take(&shared, &record);
+            if self.has_ended_early() {
+                self.lost += u64::from(record.header.generation != record::NOBODY);
+            } else {
+                self.take(&shared, &record);
+            }
             shared.ring.release(record.position, record.length_words);
         }
         let mut symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -172,6 +221,11 @@ impl Collector {
         self.frames.clear();
         self.frames.extend((0..header.frames).map(|index| record::frame(&shared.ring, record, index)));
         let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if cannot_name(&symbols) {
+            drop(symbols);
+            self.lost += 1;
+            return;
+        }
         let state = State::from_bits(header.state);
         let mut leaf =
             leaf(&mut self.recording, symbols, self.truncated, &self.frames, header.truncated, record.position);
@@ -185,6 +239,9 @@ impl Collector {
 
     /// A thread says that it begins, itself; it is taken in from its first moment.
     pub(crate) fn thread_started(&mut self, tid: Tid, python_id: u64, name: Option<&str>) -> bool {
+        if self.has_ended_early() {
+            return false;
+        }
         if let Some(name) = name {
             self.roster.name(&mut self.recording, tid, name);
         }
@@ -202,7 +259,7 @@ impl Collector {
 
     /// A thread says that it ends, itself, with its CPU clock; `false` if it was not sampled.
     pub(crate) fn thread_ended(&mut self, tid: Tid, name: Option<&str>, cpu_ns: u64) -> bool {
-        if self.roster.threads.get(&tid).is_none_or(|thread| thread.has_ended) {
+        if self.has_ended_early() || self.roster.threads.get(&tid).is_none_or(|thread| thread.has_ended) {
             return false;
         }
         if let Some(name) = name {
@@ -228,7 +285,9 @@ impl Collector {
 
     /// The name of a thread in `threading`.
     pub(crate) fn name_thread(&mut self, tid: Tid, name: &str) {
-        self.roster.name(&mut self.recording, tid, name);
+        if !self.has_ended_early() {
+            self.roster.name(&mut self.recording, tid, name);
+        }
     }
 
     /// Brings every thread's weights up to now: the rest since its last sample goes to that sample.
@@ -240,6 +299,9 @@ impl Collector {
         }
         // A last look: on a busy machine the collector's own may be a while ago.
         self.pass(true);
+        if self.has_ended_early() {
+            return;
+        }
         let now_ns = platform::monotonic_ns();
         for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
             let cpu_ns = platform::thread_cpu_ns(thread.tid);
@@ -275,6 +337,9 @@ impl Collector {
     pub(crate) fn resume(&mut self) {
         // Samples of the last moment before the pause.
         self.drain();
+        if self.has_ended_early() {
+            return;
+        }
         self.is_paused = false;
         let now_ns = platform::monotonic_ns();
         for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
@@ -287,17 +352,20 @@ impl Collector {
         }
     }
 
-    /// The profile so far.
-    pub(crate) fn snapshot(&mut self) -> Profile {
+    /// The profile so far; `None` where there is no memory for it.
+    pub(crate) fn snapshot(&mut self) -> Option<Profile> {
         self.settle_all();
-        let counters = self.counters();
-        self.recording.snapshot(now(), counters)
+        // What is copied is less than all there is.
+        reserve::can_be_had(self.recording.memory_bytes()).then(|| {
+            let counters = self.counters();
+            self.recording.snapshot(self.ended_early.unwrap_or_else(now), counters)
+        })
     }
 
     /// The finished profile.
     pub(crate) fn finish(self) -> Profile {
         let counters = self.counters();
-        self.recording.finish(now(), counters)
+        self.recording.finish(self.ended_early.unwrap_or_else(now), counters)
     }
 
     /// What was got and what was lost up to now.
@@ -305,8 +373,8 @@ impl Collector {
         let counts = &self.shared.counts;
         let handler_ns = get(&counts.handler_ns);
         Counters {
-            samples: get(&counts.samples) + self.looks,
-            dropped: get(&counts.ring_full),
+            samples: (get(&counts.samples) + self.looks).saturating_sub(self.lost),
+            dropped: get(&counts.ring_full) + self.lost,
             missed_ticks: self.missed_ticks,
             truncated_stacks: get(&counts.truncated) + self.truncated_looks,
             torn_stacks: get(&counts.torn),
@@ -342,6 +410,14 @@ impl Collector {
     pub(crate) fn started_ns(&self) -> u64 {
         self.started_ns
     }
+}
+
+/// Whether code addresses may mean something else than the symbols know, for want of memory to keep it.
+fn cannot_name(symbols: &Symbols) -> bool {
+    if symbols.is_incomplete {
+        reserve::run_out();
+    }
+    reserve::has_run_out()
 }
 
 /// The call tree node of a stack's innermost frame, which `frames` begins with. Takes the locked symbols and lets them go.

@@ -7,7 +7,7 @@
 //! [`tick`] says when a thread is looked at, [`slots`] which thread a signal is for, [`handler`] takes the sample on the
 //! thread itself, [`ring`] and [`record`] carry it, [`collector`] names and weighs it with [`symbols`] and [`roster`].
 //! [`session`] is the life of it all; [`fork`], [`fault`], [`sigprof`], [`termination`] and [`code_lifetime`] are the places
-//! where the process is touched.
+//! where the process is touched. [`reserve`] is the allocator of all of it.
 //!
 //! Left of the ring everything is async-signal-safe; right of it nothing takes the GIL.
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -45,6 +45,7 @@ mod outside;
 mod pages;
 mod platform;
 mod record;
+mod reserve;
 mod retirement;
 mod ring;
 #[cfg(test)]
@@ -81,8 +82,9 @@ pub use examination::{Examination, examine_system, system_name};
 pub use host::{Host, HostError};
 #[cfg(feature = "inject-faults")]
 pub use injection::injected;
+pub use reserve::Allocator;
 pub use safe_load::LiveMemory;
 pub use session::{
-    OnTermination, Options, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start, stats, stop,
-    thread_ended, thread_started, with_faults_caught,
+    OnTermination, Options, Recorded, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start,
+    stats, stop, thread_ended, thread_started, with_faults_caught,
 };

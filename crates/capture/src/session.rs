@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::nap::Nap;
 use crate::pages::Pages;
 use crate::platform::{self, Tid};
+use crate::reserve;
 use crate::ring::Ring;
 use crate::shared::{HandlerCounts, Shared, get};
 use crate::slots::MAX_THREADS;
@@ -64,6 +65,8 @@ pub enum SessionError {
     AlreadyRunning,
     /// There is none.
     NotRunning,
+    /// There is no memory for a copy of what was recorded.
+    NoMemory,
     /// The system refused what it needs.
     System {
         /// What was asked for.
@@ -78,6 +81,9 @@ impl std::fmt::Display for SessionError {
         match self {
             Self::AlreadyRunning => f.write_str("Profiler already running"),
             Self::NotRunning => f.write_str("Profiler not running"),
+            Self::NoMemory => f.write_str(
+                "There is no memory for a snapshot of the profile; the session goes on, and `stop` needs no copy",
+            ),
             Self::System { what, error } => write!(
                 f,
                 "The profiler could not start because the system refused {what}: {error}; `spprof doctor` says what this system allows"
@@ -153,6 +159,10 @@ fn refused(what: &'static str) -> impl FnOnce(io::Error) -> SessionError {
     move |error| SessionError::System { what, error }
 }
 
+fn no_memory() -> SessionError {
+    refused("memory")(io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
 /// Begins to sample every thread of the process.
 ///
 /// # Errors
@@ -169,11 +179,20 @@ pub fn start(host: Host, options: Options, on_termination: Option<OnTermination>
     Ok(())
 }
 
+/// What a session recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Complete up to its end.
+    pub profile: Profile,
+    /// No memory was left at that time, and the session went on without recording.
+    pub ended_early: bool,
+}
+
 /// Ends the session and returns what it recorded.
 ///
 /// # Errors
 /// [`SessionError::NotRunning`].
-pub fn stop() -> Result<Profile, SessionError> {
+pub fn stop() -> Result<Recorded, SessionError> {
     let mut control = control();
     let session = control.take().ok_or(SessionError::NotRunning)?;
     IS_ACTIVE.store(false, Ordering::SeqCst);
@@ -214,9 +233,9 @@ fn with_collector<T>(ask: impl FnOnce(&mut Collector, &Session) -> T) -> Result<
 /// The profile so far; sampling goes on.
 ///
 /// # Errors
-/// [`SessionError::NotRunning`].
+/// [`SessionError::NotRunning`]; [`SessionError::NoMemory`].
 pub fn snapshot() -> Result<Profile, SessionError> {
-    with_collector(|collector, _| collector.snapshot())
+    with_collector(|collector, _| collector.snapshot())?.ok_or(SessionError::NoMemory)
 }
 
 /// Stops the ticks; no weight is given to the time until [`resume`]. Nothing happens if they were stopped already.
@@ -244,7 +263,8 @@ fn set_paused(paused: bool) -> Result<(), SessionError> {
         return Ok(());
     }
     state.is_paused = paused;
-    session.shared.is_paused.store(paused, Ordering::SeqCst);
+    let has_ended_early = state.collector.as_ref().is_some_and(Collector::has_ended_early);
+    session.shared.is_paused.store(paused || has_ended_early, Ordering::SeqCst);
     if let Some(collector) = state.collector.as_mut() {
         if paused {
             collector.pause();
@@ -308,6 +328,7 @@ impl Session {
     fn begin(host: Host, options: Options, on_termination: Option<OnTermination>) -> Result<Self, SessionError> {
         let _allowed = fault::Allowed::new();
         let start = Moment { unix_ns: platform::realtime_ns(), monotonic_ns: platform::monotonic_ns() };
+        reserve::expect_memory();
         let ring_bytes = (options.memory_limit_bytes / 8).clamp(64 << 10, MAX_RING_BYTES);
         let ring_words = (ring_bytes / 8 + 1).next_power_of_two() / 2;
         let ring = Pages::zeroed(ring_words).map_err(refused("memory for the sample ring"))?;
@@ -334,6 +355,9 @@ impl Session {
         let recording_bytes = options.memory_limit_bytes.saturating_sub(fixed_bytes + symbol_bytes);
         let mut collector = Collector::new(Arc::clone(&shared), info, recording_bytes);
         let has_termination = on_termination.is_some();
+        if reserve::has_run_out() {
+            return Err(no_memory());
+        }
         // From here on the process is touched, and each step is undone if a later one fails.
         fault::install().map_err(refused("handlers for SIGSEGV and SIGBUS"))?;
         if let Err(error) = sigprof::install() {
@@ -346,6 +370,11 @@ impl Session {
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
         collector.pass(true);
+        if collector.has_ended_early() {
+            collector.end_ticks();
+            release_process();
+            return Err(no_memory());
+        }
         let common = Arc::new(Common {
             state: Mutex::new(State {
                 collector: Some(collector),
@@ -372,7 +401,7 @@ impl Session {
     }
 
     /// `None` when the collector's thread has taken the profile already because the process is being terminated.
-    fn end(self) -> Option<Profile> {
+    fn end(self) -> Option<Recorded> {
         let _allowed = fault::Allowed::new();
         termination::uninstall();
         self.common.lock().should_stop = true;
@@ -384,7 +413,8 @@ impl Session {
             // SIGTERM came, and the collector's thread had no time left for it.
             terminate(&self.shared, state);
         }
-        Some(finish(&self.shared, state.collector.take()?))
+        let collector = state.collector.take()?;
+        Some(finish(&self.shared, collector))
     }
 
     /// In a fork's child: everything here belongs to the parent. Nothing is dropped, no lock is taken.
@@ -400,7 +430,7 @@ impl Session {
 }
 
 /// Ends all ticks, takes the last records and undoes what was done to the process.
-fn finish(shared: &Shared, mut collector: Collector) -> Profile {
+fn finish(shared: &Shared, mut collector: Collector) -> Recorded {
     shared.is_paused.store(true, Ordering::SeqCst);
     // A handler that was about to leave a record behind has done so (a record that is not finished holds up those behind it), and
     // none is about to set a timer that is gone.
@@ -409,7 +439,8 @@ fn finish(shared: &Shared, mut collector: Collector) -> Profile {
     // Code objects are still followed, so the last records can be named.
     collector.settle_all();
     release_process();
-    collector.finish()
+    let ended_early = collector.has_ended_early();
+    Recorded { profile: collector.finish(), ended_early }
 }
 
 /// Undoes what a session did to the process, in the order in which nothing can be missed.
@@ -454,7 +485,7 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
         }
         let seen = shared.nap.wakings();
         let mut wait = DRAIN_PERIOD;
-        if state.is_paused {
+        if state.is_paused || state.collector.as_ref().is_some_and(Collector::has_ended_early) {
             wait = PAUSED_PERIOD;
         } else if let Some(collector) = state.collector.as_mut() {
             let is_their_turn = next_look_ns.is_some_and(|at_ns| at_ns <= now_ns);
@@ -496,7 +527,7 @@ fn terminate(shared: &Shared, mut state: MutexGuard<'_, State>) -> ! {
 /// Ends the recording without a caller of `stop`, and gives the profile to who waits for it.
 fn hand_over(shared: &Shared, state: &mut State) {
     if let Some(collector) = state.collector.take() {
-        let profile = finish(shared, collector);
+        let Recorded { profile, .. } = finish(shared, collector);
         if let Some(hand_over) = state.on_termination.take() {
             hand_over(profile);
         }

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use interpreter::{CodeObject, Layout, Memory, read_code};
+use interpreter::{CodeObject, Layout, Memory, ReadError, read_code};
 use rustc_hash::FxHashMap;
 
 /// What is kept of one code object.
@@ -45,6 +45,8 @@ pub(crate) struct Symbols {
     dead: FxHashMap<u64, Vec<Death>>,
     /// Code objects whose memory did not read as one: the record was wrong.
     pub(crate) unreadable: u64,
+    /// Something was not kept for want of memory: what an address means cannot be said from then on.
+    pub(crate) is_incomplete: bool,
 }
 
 impl Symbols {
@@ -62,6 +64,7 @@ impl Symbols {
             max_living_bytes,
             dead: FxHashMap::default(),
             unreadable: 0,
+            is_incomplete: false,
         }
     }
 
@@ -88,8 +91,9 @@ impl Symbols {
                 let is_hidden = code.is_interpreter_shim() || is_below(&code.filename, &self.hidden_directory);
                 Some(Arc::new(Symbol { code, is_hidden, function: OnceLock::new() }))
             }
-            Err(_) => {
+            Err(error) => {
                 self.unreadable += 1;
+                self.is_incomplete |= error == ReadError::Memory;
                 None
             }
         }
@@ -101,13 +105,20 @@ impl Symbols {
             self.living.clear();
             self.living_bytes = 0;
         }
-        self.living_bytes += size_bytes(symbol);
-        self.living.insert(address, Arc::clone(symbol));
+        // What is not kept is read again.
+        if self.living.try_reserve(1).is_ok() {
+            self.living_bytes += size_bytes(symbol);
+            self.living.insert(address, Arc::clone(symbol));
+        }
     }
 
     /// The code object at `address` is about to be freed while the ring stands at `position`. Called with the object still
     /// whole, under the lock.
     pub(crate) fn retire<M: Memory>(&mut self, memory: &M, address: u64, position: u64) {
+        if self.dead.try_reserve(1).is_err() {
+            self.is_incomplete = true;
+            return;
+        }
         let symbol = match self.living.remove(&address) {
             Some(symbol) => {
                 self.living_bytes = self.living_bytes.saturating_sub(size_bytes(&symbol));
@@ -127,6 +138,13 @@ impl Symbols {
             deaths.retain(|death| death.position > position);
             !deaths.is_empty()
         });
+    }
+
+    /// Nothing will be named any more: all memory is given back.
+    pub(crate) fn forget_all(&mut self) {
+        self.living = FxHashMap::default();
+        self.living_bytes = 0;
+        self.dead = FxHashMap::default();
     }
 
     /// Heap held, about.

@@ -13,6 +13,9 @@ use crate::text::read_text;
 /// A line table larger than this is not one: the largest of the standard library has 60 KiB.
 const MAX_LINE_TABLE_BYTES: u64 = 64 << 20;
 
+/// Up to this size it is not asked beforehand whether there is memory for a line table.
+const USUAL_LINE_TABLE_BYTES: u64 = 64 << 10;
+
 /// A code object, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeObject {
@@ -40,6 +43,8 @@ pub enum ReadError {
     NotText,
     /// The line table or the bytecode has a size that cannot be.
     Size,
+    /// There is no memory to read the line table into.
+    Memory,
 }
 
 impl fmt::Display for ReadError {
@@ -48,6 +53,7 @@ impl fmt::Display for ReadError {
             Self::Fault => "the code object points to memory that is not there",
             Self::NotText => "a name of the code object is not a string",
             Self::Size => "a table of the code object has a size that cannot be",
+            Self::Memory => "there is no memory for the line table of the code object",
         })
     }
 }
@@ -115,6 +121,11 @@ fn read_bytes_object<M: Memory>(memory: &M, layout: &Layout, address: u64) -> Re
     let size = memory.read_u64(address.wrapping_add(u64::from(layout.object.ob_size)))?;
     if size > MAX_LINE_TABLE_BYTES {
         return Err(ReadError::Size);
+    }
+    if size > USUAL_LINE_TABLE_BYTES {
+        // Before anything is begun that could not be finished: the decoded table takes 8 bytes an entry and has at most as many
+        // entries as this one bytes.
+        Vec::<u64>::new().try_reserve_exact(size as usize).map_err(|_| ReadError::Memory)?;
     }
     let mut bytes = vec![0; size as usize];
     memory.read_bytes(address.wrapping_add(u64::from(layout.bytes.data)), &mut bytes)?;

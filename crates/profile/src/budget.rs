@@ -22,6 +22,8 @@ pub(crate) struct Budget {
     pub(crate) window_entries: usize,
     /// Ended threads with a record of their own.
     pub(crate) max_ended_threads: usize,
+    /// What exists only for a moment, while detail is given up.
+    pub(crate) momentary_bytes: usize,
 }
 
 impl Budget {
@@ -31,6 +33,7 @@ impl Budget {
         threads_bytes: usize::MAX,
         window_entries: usize::MAX,
         max_ended_threads: usize::MAX,
+        momentary_bytes: 0,
     };
 
     pub(crate) fn new(limit_bytes: usize) -> Budget {
@@ -43,6 +46,7 @@ impl Budget {
             window_entries: (percent(5) / 96).max(64),
             // An ended thread takes about half a kilobyte; a quarter of the threads' share at most goes there.
             max_ended_threads: (percent(45) / 4 / 512).min(MAX_ENDED_THREADS),
+            momentary_bytes: percent(10),
         }
     }
 }

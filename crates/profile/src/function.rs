@@ -63,6 +63,13 @@ impl FunctionTable {
         id
     }
 
+    /// Grows for one more function where that is needed; `false` if there is no memory for it.
+    pub(crate) fn makes_room(&mut self) -> bool {
+        let Self { functions, index } = self;
+        functions.try_reserve(1).is_ok()
+            && index.try_reserve(1, |id| FxBuildHasher.hash_one(functions[id.index()])).is_ok()
+    }
+
     /// Heap bytes held.
     pub(crate) fn bytes(&self) -> usize {
         self.functions.capacity() * size_of::<Function>() + self.index.allocation_size()

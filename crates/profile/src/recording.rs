@@ -191,14 +191,16 @@ impl Recording {
 
     /// The id of a function; the same for the same four properties. `first_line` is 0 when unknown.
     ///
-    /// When the memory for names is used up a new function gets [`FunctionId::NONE`], at which [`Self::child`] ends a stack.
+    /// When the memory for names is used up, or the system has none, a new function gets [`FunctionId::NONE`], at which [`Self::child`] ends a stack.
     pub fn intern_function(&mut self, name: &str, file: &str, first_line: u32, is_native: bool) -> FunctionId {
         let has_room = self.strings.bytes()
             + self.functions.bytes()
             + StringTable::cost_bytes(name)
             + StringTable::cost_bytes(file)
             + size_of::<Function>()
-            <= self.budget.names_bytes;
+            <= self.budget.names_bytes
+            && self.strings.makes_room(2)
+            && self.functions.makes_room();
         let mut string = |text| if has_room { Some(self.strings.intern(text)) } else { self.strings.find(text) };
         let (Some(name), Some(file)) = (string(name), string(file)) else { return FunctionId::NONE };
         let function = Function { name, file, first_line, is_native };
@@ -211,7 +213,7 @@ impl Recording {
 
     /// The node for `function` at `line` (0: unknown) called from `parent`. Stacks are built with it from the root inwards.
     ///
-    /// When the memory for the call tree is used up, a new frame gets its parent's id, closed: frames further in are left
+    /// When the memory for the call tree is used up, or the system has none, a new frame gets its parent's id, closed: frames further in are left
     /// out too, and a sample recorded there counts as collapsed.
     pub fn child(&mut self, parent: NodeId, function: FunctionId, line: u32) -> NodeId {
         self.tree.child(parent, function, line)
@@ -339,6 +341,9 @@ impl Recording {
 
     #[cold]
     fn give_up_detail(&mut self) {
+        if !self.has_memory_to_spare() {
+            return;
+        }
         // A quarter is freed at once where windows alone can do it, so that this is rare; where they cannot, stacks are
         // only shortened for the last sixteenth.
         let limit_bytes = self.budget.threads_bytes;
@@ -367,6 +372,11 @@ impl Recording {
             );
             self.collapsed += shortened;
         }
+    }
+
+    /// Whether there is memory for what exists only while detail is given up: without it more is held than was asked for.
+    fn has_memory_to_spare(&self) -> bool {
+        self.budget.momentary_bytes == 0 || Vec::<u8>::new().try_reserve_exact(self.budget.momentary_bytes).is_ok()
     }
 
     /// Changes the threads of which `bytes` is largest, down to half of the largest. False if none is worth the effort.
@@ -409,6 +419,13 @@ impl Recording {
         }
     }
 
+    /// Nothing will be interned any more: gives back what only that needs.
+    pub fn freeze(&mut self) {
+        self.strings.freeze();
+        self.functions.freeze();
+        self.tree.freeze();
+    }
+
     /// The profile so far; the recording goes on. Shares the bulk of the samples with it.
     #[must_use]
     pub fn snapshot(&self, end: Moment, counters: Counters) -> Profile {
@@ -430,9 +447,7 @@ impl Recording {
     #[must_use]
     pub fn finish(mut self, end: Moment, counters: Counters) -> Profile {
         let counters = self.complete(counters);
-        self.strings.freeze();
-        self.functions.freeze();
-        self.tree.freeze();
+        self.freeze();
         let mut threads: Vec<_> = self.threads.into_iter().collect();
         threads.sort_unstable_by_key(|&(id, _)| id);
         let folded = self.folded.map(|folded| folded.thread);

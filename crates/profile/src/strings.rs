@@ -44,6 +44,14 @@ impl StringTable {
         id
     }
 
+    /// Grows for `count` more strings where that is needed; `false` if there is no memory for the tables. That of the texts
+    /// themselves is not asked for.
+    pub(crate) fn makes_room(&mut self, count: usize) -> bool {
+        let Self { texts, index, .. } = self;
+        texts.try_reserve(count).is_ok()
+            && index.try_reserve(count, |id| FxBuildHasher.hash_one(&*texts[id.index()])).is_ok()
+    }
+
     /// What one more string takes, the table's own growth aside.
     pub(crate) fn cost_bytes(text: &str) -> usize {
         const COUNTS_BYTES: usize = 2 * size_of::<usize>(); // the strong and weak counts of an Arc

@@ -100,14 +100,26 @@ impl CallTree {
             return parent.closed();
         }
         let id = NodeId::from_index(self.nodes.len());
-        if self.nodes.len() == self.nodes.capacity() {
-            // Doubling, as Vec does, but never past the limit.
-            self.nodes.reserve_exact(self.nodes.len().min(self.max_nodes - self.nodes.len()));
+        if !self.makes_room() {
+            return parent.closed();
         }
         self.nodes.push(node);
         let nodes = &self.nodes;
         self.index.insert_unique(hash, id, |id| FxBuildHasher.hash_one(nodes[id.index()]));
         id
+    }
+
+    /// Grows for one more node where that is needed; `false` if there is no memory for it.
+    fn makes_room(&mut self) -> bool {
+        if self.nodes.len() == self.nodes.capacity() {
+            // Doubling, as Vec does, but never past the limit.
+            let more = self.nodes.len().min(self.max_nodes - self.nodes.len());
+            if self.nodes.try_reserve_exact(more).is_err() {
+                return false;
+            }
+        }
+        let nodes = &self.nodes;
+        self.index.try_reserve(1, |id| FxBuildHasher.hash_one(nodes[id.index()])).is_ok()
     }
 
     /// Heap bytes held.

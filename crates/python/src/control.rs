@@ -1,11 +1,12 @@
 //! Start, stop and all that is asked of a running session. The GIL is let go wherever another thread may be waited for.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
-use capture::{Options, SessionError};
+use capture::{Options, Recorded, SessionError};
 use formats::WriteOptions;
 use profile::RecordingInfo;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyRuntimeWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -17,6 +18,7 @@ use crate::values::ProfilerStats;
 
 fn raise(error: SessionError) -> PyErr {
     match error {
+        SessionError::NoMemory => PyMemoryError::new_err(error.to_string()),
         SessionError::System { .. } => PyOSError::new_err(error.to_string()),
         SessionError::AlreadyRunning | SessionError::NotRunning => PyRuntimeError::new_err(error.to_string()),
     }
@@ -82,7 +84,27 @@ fn recording_info(py: Python<'_>) -> PyResult<RecordingInfo> {
 /// Ends the session and returns what it recorded.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) -> PyResult<Profile> {
-    py.detach(capture::stop).map(Profile::new).map_err(raise)
+    let Recorded { profile, ended_early } = py.detach(capture::stop).map_err(raise)?;
+    let seconds = profile.duration_ns() as f64 / 1e9;
+    let profile = Profile::new(profile);
+    if ended_early {
+        warn_of_early_end(py, seconds);
+    }
+    Ok(profile)
+}
+
+/// Says that a recording is shorter than its session. The profile must not be lost, so a warning that is turned into an
+/// exception is only reported, and so is a want of memory for the warning itself.
+fn warn_of_early_end(py: Python<'_>, seconds: f64) {
+    let message = format!(
+        "The profiler ran out of memory after {seconds:.3} s and has recorded nothing since; the profile is complete up to then"
+    );
+    let warned = CString::new(message)
+        .map_err(PyErr::from)
+        .and_then(|message| PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &message, 2));
+    if let Err(error) = warned {
+        error.write_unraisable(py, None);
+    }
 }
 
 /// The profile so far; sampling goes on.

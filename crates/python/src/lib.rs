@@ -12,6 +12,9 @@ mod save;
 mod values;
 mod views;
 
+#[global_allocator]
+static ALLOCATOR: capture::Allocator = capture::Allocator;
+
 /// The native half of spprof; `spprof` is the public package.
 #[pyo3::pymodule(gil_used = false)]
 mod _native {
