@@ -13,9 +13,18 @@ pub(crate) struct SystemCallRegisters {
     pub(crate) result: u64,
     /// The register of the system call's number.
     pub(crate) number: u64,
-    /// The first argument.
+    /// The first argument; on aarch64, where the result takes its place, only while the call is to be restarted.
     pub(crate) argument: u64,
+    /// The registers that a function keeps for its caller, where the argument may have to be looked for.
+    pub(crate) kept: [u64; KEPT_REGISTERS],
 }
+
+/// On x86_64 the argument stays where it was.
+#[cfg(target_arch = "x86_64")]
+const KEPT_REGISTERS: usize = 0;
+/// x19 to x28.
+#[cfg(target_arch = "aarch64")]
+const KEPT_REGISTERS: usize = 10;
 
 #[cfg(target_arch = "x86_64")]
 impl<'a> CpuContext<'a> {
@@ -34,6 +43,7 @@ impl<'a> CpuContext<'a> {
             result: registers[libc::REG_RAX as usize] as u64,
             number: registers[libc::REG_RAX as usize] as u64,
             argument: registers[libc::REG_RDI as usize] as u64,
+            kept: [],
         }
     }
 }
@@ -54,6 +64,7 @@ impl<'a> CpuContext<'a> {
             result: self.0.uc_mcontext.regs[0],
             number: self.0.uc_mcontext.regs[8],
             argument: self.0.uc_mcontext.regs[0],
+            kept: std::array::from_fn(|index| self.0.uc_mcontext.regs[19 + index]),
         }
     }
 }
@@ -78,10 +89,28 @@ impl<'a> CpuContext<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
     OnCpu,
-    /// Inside a blocking system call; where it is a futex, `futex_address` is the word it waits on.
-    Blocked {
-        futex_address: Option<u64>,
-    },
+    /// Inside a blocking system call, and on what where that is a futex.
+    Blocked(Option<FutexWord>),
+}
+
+/// What is known of the address of the word that a thread waits on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FutexWord {
+    /// It is this.
+    At(u64),
+    /// The kernel has put the call's result in its place. Whoever waits on it will need it again, or the object that it
+    /// lies in, and has kept that in one of these.
+    Near([u64; KEPT_REGISTERS]),
+}
+
+impl FutexWord {
+    /// Whether the word, or what it is a part of, lies in an object that `contains` the addresses of.
+    pub(crate) fn is_in(&self, contains: impl Fn(u64) -> bool) -> bool {
+        match self {
+            Self::At(address) => contains(*address),
+            Self::Near(kept) => kept.iter().any(|address| contains(*address)),
+        }
+    }
 }
 
 /// Length and bytes of the system call instruction.
@@ -103,10 +132,23 @@ pub(crate) fn activity<M: Memory>(memory: &M, registers: SystemCallRegisters) ->
     if !restarted && !interrupted {
         return Activity::OnCpu;
     }
-    // Behind an interrupted call x86_64 has lost the number in the result register. It is a futex in practice when the
-    // argument lies in a lock, which is what the caller compares it with, so the argument is given either way.
+    Activity::Blocked(futex_word(registers, interrupted))
+}
+
+/// Behind an interrupted call x86_64 has lost the number in the result register. It is a futex in practice when the
+/// argument lies in a lock, which is what the caller compares it with, so the argument is given either way.
+#[cfg(target_arch = "x86_64")]
+fn futex_word(registers: SystemCallRegisters, interrupted: bool) -> Option<FutexWord> {
     let is_futex = interrupted || registers.number == libc::SYS_futex as u64;
-    Activity::Blocked { futex_address: is_futex.then_some(registers.argument) }
+    is_futex.then_some(FutexWord::At(registers.argument))
+}
+
+/// Behind an interrupted call aarch64 has lost the argument in the result register. A wait with a time limit, as that for
+/// the GIL is, is never restarted (Linux `kernel/futex/waitwake.c`, `futex_wait`), so this is the usual case.
+#[cfg(target_arch = "aarch64")]
+fn futex_word(registers: SystemCallRegisters, interrupted: bool) -> Option<FutexWord> {
+    let word = if interrupted { FutexWord::Near(registers.kept) } else { FutexWord::At(registers.argument) };
+    (registers.number == libc::SYS_futex as u64).then_some(word)
 }
 
 fn is_system_call<M: Memory>(memory: &M, address: u64) -> bool {
@@ -115,7 +157,7 @@ fn is_system_call<M: Memory>(memory: &M, address: u64) -> bool {
     })
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use interpreter::Fault;
@@ -123,6 +165,19 @@ mod tests {
     /// Code bytes at a page's start, with nothing mapped before it.
     struct Code(&'static [u8]);
     const START: u64 = 0x7000_0000_0000;
+    const LENGTH: u64 = SYSTEM_CALL.len() as u64;
+
+    /// A system call, then another instruction.
+    #[cfg(target_arch = "x86_64")]
+    const CALL: &[u8] = &[0x0f, 0x05, 0xc3];
+    #[cfg(target_arch = "aarch64")]
+    const CALL: &[u8] = &[0x01, 0x00, 0x00, 0xd4, 0xc0, 0x03, 0x5f, 0xd6];
+
+    /// The same, behind another instruction.
+    #[cfg(target_arch = "x86_64")]
+    const LATER_CALL: (&[u8], u64) = (&[0x90, 0x0f, 0x05, 0xc3], 1);
+    #[cfg(target_arch = "aarch64")]
+    const LATER_CALL: (&[u8], u64) = (&[0x1f, 0x20, 0x03, 0xd5, 0x01, 0x00, 0x00, 0xd4], 4);
 
     impl Memory for Code {
         fn read_u64(&self, address: u64) -> Result<u64, Fault> {
@@ -135,33 +190,60 @@ mod tests {
         }
     }
 
-    fn at(code: &'static [u8], offset: u64, result: i64, argument: u64) -> Activity {
+    /// A call to be restarted: its number and argument are where they were.
+    fn at((code, offset): (&'static [u8], u64), number: i64, argument: u64) -> Activity {
+        let result = if cfg!(target_arch = "x86_64") { number as u64 } else { argument };
+        let program_counter = START + offset;
+        let registers = SystemCallRegisters {
+            program_counter,
+            result,
+            number: number as u64,
+            argument,
+            kept: [0x5000; KEPT_REGISTERS],
+        };
+        activity(&Code(code), registers)
+    }
+
+    /// Behind a call, as the processor's registers are then.
+    fn behind(code: &'static [u8], offset: u64, result: i64, argument: u64) -> Activity {
+        let result = result as u64;
+        let is_x86_64 = cfg!(target_arch = "x86_64");
         let registers = SystemCallRegisters {
             program_counter: START + offset,
-            result: result as u64,
-            number: result as u64,
-            argument,
+            result,
+            number: if is_x86_64 { result } else { libc::SYS_futex as u64 },
+            argument: if is_x86_64 { argument } else { result },
+            kept: [argument; KEPT_REGISTERS],
         };
         activity(&Code(code), registers)
     }
 
     #[test]
     fn on_the_instruction_is_blocked() {
-        assert_eq!(at(&[0x90, 0x0f, 0x05, 0xc3], 1, libc::SYS_read, 3), Activity::Blocked { futex_address: None });
-        let waiting = Activity::Blocked { futex_address: Some(0x1234) };
-        assert_eq!(at(&[0x90, 0x0f, 0x05, 0xc3], 1, libc::SYS_futex, 0x1234), waiting);
+        assert_eq!(at(LATER_CALL, libc::SYS_read, 3), Activity::Blocked(None));
+        assert_eq!(at(LATER_CALL, libc::SYS_futex, 0x1234), Activity::Blocked(Some(FutexWord::At(0x1234))));
     }
 
     #[test]
     fn behind_it_only_with_eintr() {
         let eintr = -i64::from(libc::EINTR);
-        assert!(matches!(at(&[0x0f, 0x05, 0xc3], 2, eintr, 0), Activity::Blocked { .. }));
-        assert_eq!(at(&[0x0f, 0x05, 0xc3], 2, 0, 0), Activity::OnCpu);
-        assert_eq!(at(&[0x0f, 0x05, 0xc3], 2, -i64::from(libc::EAGAIN), 0), Activity::OnCpu);
+        assert!(matches!(behind(CALL, LENGTH, eintr, 0), Activity::Blocked(_)));
+        assert_eq!(behind(CALL, LENGTH, 0, 0), Activity::OnCpu);
+        assert_eq!(behind(CALL, LENGTH, -i64::from(libc::EAGAIN), 0), Activity::OnCpu);
+    }
+
+    #[test]
+    fn behind_an_interrupted_futex_its_word_is_still_found() {
+        let waiting = behind(CALL, LENGTH, -i64::from(libc::EINTR), 0x1234);
+        let Activity::Blocked(Some(word)) = waiting else { panic!("{waiting:?}") };
+        assert!(word.is_in(|address| address == 0x1234));
+        assert!(!word.is_in(|address| address == 0x1238));
     }
 
     #[test]
     fn at_a_mapping_s_first_byte_nothing_before_it_is_needed() {
-        assert_eq!(at(&[0xc3], 0, -i64::from(libc::EINTR), 0), Activity::OnCpu);
+        let (code, offset) = LATER_CALL;
+        let another = code.get(..offset as usize).expect("an instruction");
+        assert_eq!(behind(another, 0, -i64::from(libc::EINTR), 0), Activity::OnCpu);
     }
 }

@@ -264,7 +264,7 @@ fn state(shared: &Shared, thread: &CurrentThreadState, activity: Activity) -> St
     let gil = match activity {
         _ if thread.address == 0 || host.layout.free_threaded => Gil::Unknown,
         _ if thread.is_attached => Gil::Holds,
-        Activity::Blocked { futex_address: Some(word) } if is_in_gil(host, thread.address, word) => Gil::Waits,
+        Activity::Blocked(Some(futex)) if futex.is_in(|word| is_in_gil(host, thread.address, word)) => Gil::Waits,
         _ => Gil::Detached,
     };
     let in_gc = thread.is_attached && collection::is_collecting(shared, thread.address);

@@ -41,6 +41,8 @@ mod injection;
 #[cfg(all(test, feature = "inject-faults"))]
 mod injection_tests;
 mod nap;
+#[cfg(test)]
+mod nap_tests;
 mod outside;
 mod pages;
 mod platform;

@@ -4,10 +4,10 @@
 //! is parked, the collector sleeps until the ring should be looked at, and a thread that parks itself meanwhile wakes it: from
 //! then on it is to be looked at once an interval.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::platform;
+use crate::sync::{AtomicBool, AtomicU32, Ordering, fence};
 
 /// The collector's sleep.
 #[derive(Debug, Default)]
@@ -27,6 +27,9 @@ impl Nap {
     /// From now on a thread that parks itself ends the sleep, or does not.
     pub(crate) fn end_with_parking(&self, yes: bool) {
         self.ends_with_parking.store(yes, Ordering::SeqCst);
+        // With the fence in `note_parking`: of the one who sets this and then looks at who is parked, and the other who parks
+        // itself and then looks at this, one sees what the other did.
+        fence(Ordering::SeqCst);
     }
 
     /// Sleeps for `time`, or until somebody wakes us, or not at all if that has been done since there were `seen` wakings.
@@ -42,49 +45,10 @@ impl Nap {
 
     /// The calling thread has parked itself. Handler-safe.
     pub(crate) fn note_parking(&self) {
+        fence(Ordering::SeqCst);
         // The first to find it set does it for all.
         if self.ends_with_parking.load(Ordering::SeqCst) && self.ends_with_parking.swap(false, Ordering::SeqCst) {
             self.wake();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(600);
-
-    #[test]
-    fn a_waking_before_the_sleep_is_not_lost() {
-        let nap = Nap::default();
-        let seen = nap.wakings();
-        nap.wake();
-        nap.sleep(seen, LONG);
-    }
-
-    #[test]
-    fn a_waking_ends_the_sleep() {
-        let nap = Nap::default();
-        let seen = nap.wakings();
-        std::thread::scope(|scope| {
-            scope.spawn(|| nap.sleep(seen, LONG));
-            nap.wake();
-        });
-    }
-
-    #[test]
-    fn a_thread_that_parks_itself_wakes_once_and_only_if_asked_to() {
-        let nap = Nap::default();
-        nap.note_parking();
-        assert_eq!(nap.wakings(), 0);
-        nap.end_with_parking(true);
-        nap.note_parking();
-        nap.note_parking();
-        assert_eq!(nap.wakings(), 1);
-        nap.end_with_parking(true);
-        nap.end_with_parking(false);
-        nap.note_parking();
-        assert_eq!(nap.wakings(), 1);
     }
 }

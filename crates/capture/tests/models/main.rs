@@ -8,11 +8,14 @@
 
 mod code_death;
 mod gate;
+mod parking;
 mod stop;
 mod threads;
 
 #[path = "../../src/code_filter.rs"]
 mod code_filter;
+#[path = "../../src/nap.rs"]
+mod nap;
 #[path = "../../src/retirement.rs"]
 mod retirement;
 #[path = "../../src/ring.rs"]
@@ -28,16 +31,29 @@ mod turnstile;
 
 mod sync {
     pub(crate) use loom::sync::Mutex;
-    pub(crate) use loom::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{
+        AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
     pub(crate) use loom::thread::yield_now;
 }
 
-/// The two names of `platform` that the protocols know.
+/// The names of `platform` that the protocols know.
 mod platform {
+    use std::time::Duration;
+
+    use crate::sync::AtomicU32;
+
     pub(crate) type Tid = i32;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct TimerId(pub(crate) i32);
+
+    /// No model sleeps: what counts is who has to be woken.
+    pub(crate) fn wait_while_equal(_word: &AtomicU32, _value: u32, _time: Duration) {
+        unreachable!("a model does not sleep");
+    }
+
+    pub(crate) fn wake_waiter(_word: &AtomicU32) {}
 }
 
 /// Words of zeros.
