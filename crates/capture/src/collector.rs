@@ -9,7 +9,7 @@ use profile::{Counters, FunctionId, Moment, NodeId, Observation, Profile, Record
 
 use crate::fault;
 use crate::outside::{self, Look};
-use crate::platform::{self, Tid};
+use crate::platform::{self, TaskFiles, Tid};
 use crate::record::{self, Record};
 use crate::roster::{LiveThread, Roster, Watch};
 use crate::safe_load::LiveMemory;
@@ -76,13 +76,13 @@ impl Collector {
 
     /// One round: take what is in the ring, find threads that came and went, look at those that are parked. Where that is
     /// not their turn, only at those that nobody has looked at yet: a round that is there for the ring must not add to the
-    /// looks, whose times are to be independent of each other.
-    pub(crate) fn pass(&mut self, is_their_turn: bool) {
+    /// looks, whose times are to be independent of each other. `files` are the calling thread's.
+    pub(crate) fn pass(&mut self, is_their_turn: bool, files: &mut TaskFiles) {
         self.drain();
         let now_ns = platform::monotonic_ns();
         self.keep_signals(now_ns);
         self.find_threads(now_ns);
-        self.look_at_parked(now_ns, is_their_turn);
+        self.look_at_parked(now_ns, is_their_turn, files);
     }
 
     /// A program that installs its own SIGPROF handler while we run would get our ticks, and one that enables faulthandler
@@ -112,7 +112,7 @@ impl Collector {
 
     /// Looks at each parked thread. One whose CPU clock has not moved is where it was. One that has moved and is blocked
     /// again is sampled from here, so that no signal disturbs its call; one that runs gets its tick.
-    fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool) {
+    fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool, files: &mut TaskFiles) {
         let shared = Arc::clone(&self.shared);
         let parked: Vec<Tid> = self.roster.parked(&shared).collect();
         for tid in &parked {
@@ -128,7 +128,7 @@ impl Collector {
             let is_settling = thread.watch.is_none()
                 && thread.was_blocked
                 && cpu_ns.saturating_sub(thread.counted_cpu_ns) < SETTLING_NS;
-            match outside::look(&shared, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
+            match outside::look(&shared, files, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
                 Look::Blocked { state, truncated, position, symbols } => {
                     let owner = Owner { thread: thread.id, slot: thread.slot };
                     let stack = RawStack { frames: &self.frames, truncated, position };
@@ -242,7 +242,7 @@ impl Collector {
             return;
         }
         // A last look: on a busy machine the collector's own may be a while ago.
-        self.pass(true);
+        self.pass(true, &mut TaskFiles::default());
         let now_ns = platform::monotonic_ns();
         for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
             let cpu_ns = platform::thread_cpu_ns(thread.tid);
