@@ -2,21 +2,22 @@
 //!
 //! The collector never takes the GIL and never runs Python code. Everything it reads of the interpreter it reads as memory.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
 
 use interpreter::RawFrame;
 use profile::{Counters, FunctionId, Moment, NodeId, Observation, Profile, Recording, RecordingInfo, State};
 
 use crate::fault;
 use crate::outside::{self, Look};
-use crate::platform::{self, Tid};
+use crate::platform::{self, TaskFiles, Tid};
 use crate::record::{self, Record};
 use crate::reserve;
 use crate::roster::{LiveThread, Roster, Watch};
 use crate::safe_load::LiveMemory;
 use crate::shared::{Shared, get};
 use crate::sigprof;
+use crate::stacks::{Owner, RawStack, Stacks};
 use crate::symbols::Symbols;
 
 /// Where the system does not say what a thread is doing, a parked one whose CPU clock has moved by less than this since
@@ -33,8 +34,7 @@ pub(crate) struct Collector {
     shared: Arc<Shared>,
     recording: Recording,
     roster: Roster,
-    /// The frame that ends a stack deeper than the limit.
-    truncated: FunctionId,
+    stacks: Stacks,
     /// The innermost frame of a thread that collects garbage.
     garbage_collection: FunctionId,
     /// Frames of the record being read, innermost first; kept to save allocations.
@@ -59,14 +59,15 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) fn new(shared: Arc<Shared>, info: RecordingInfo, memory_limit_bytes: usize) -> Self {
         let started_ns = info.start.monotonic_ns;
-        let mut recording = Recording::new(info, memory_limit_bytes);
+        let stacks_bytes = Stacks::share_bytes(memory_limit_bytes);
+        let mut recording = Recording::new(info, memory_limit_bytes - stacks_bytes);
         let truncated = recording.intern_function("<truncated>", "", 0, false);
         let garbage_collection = recording.intern_function("<GC>", "", 0, false);
         Self {
             shared,
             recording,
             roster: Roster::new(),
-            truncated,
+            stacks: Stacks::new(truncated, stacks_bytes),
             garbage_collection,
             frames: Vec::new(),
             missed_ticks: 0,
@@ -83,8 +84,8 @@ impl Collector {
 
     /// One round: take what is in the ring, find threads that came and went, look at those that are parked. Where that is
     /// not their turn, only at those that nobody has looked at yet: a round that is there for the ring must not add to the
-    /// looks, whose times are to be independent of each other.
-    pub(crate) fn pass(&mut self, is_their_turn: bool) {
+    /// looks, whose times are to be independent of each other. `files` are the calling thread's.
+    pub(crate) fn pass(&mut self, is_their_turn: bool, files: &mut TaskFiles) {
         self.drain();
         if self.has_ended_early() {
             return;
@@ -92,7 +93,7 @@ impl Collector {
         let now_ns = platform::monotonic_ns();
         self.keep_signals(now_ns);
         self.find_threads(now_ns);
-        self.look_at_parked(now_ns, is_their_turn);
+        self.look_at_parked(now_ns, is_their_turn, files);
         if reserve::has_run_out() {
             self.end_early();
         }
@@ -152,7 +153,7 @@ impl Collector {
 
     /// Looks at each parked thread. One whose CPU clock has not moved is where it was. One that has moved and is blocked
     /// again is sampled from here, so that no signal disturbs its call; one that runs gets its tick.
-    fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool) {
+    fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool, files: &mut TaskFiles) {
         let shared = Arc::clone(&self.shared);
         let parked: Vec<Tid> = self.roster.parked(&shared).collect();
         for tid in &parked {
@@ -172,10 +173,12 @@ impl Collector {
                 // What an address means cannot be relied on any more.
                 return;
             }
-            match outside::look(&shared, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
+            match outside::look(&shared, files, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
                 Look::Blocked { symbols, .. } if cannot_name(&symbols) => return,
                 Look::Blocked { state, truncated, position, symbols } => {
-                    let leaf = leaf(&mut self.recording, symbols, self.truncated, &self.frames, truncated, position);
+                    let owner = Owner { thread: thread.id, slot: thread.slot };
+                    let stack = RawStack { frames: &self.frames, truncated, position };
+                    let leaf = self.stacks.leaf(&LiveMemory, &mut self.recording, symbols, owner, &stack);
                     weigh(&mut self.recording, thread, leaf, state, now_ns, cpu_ns);
                     thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
                     self.looks += 1;
@@ -218,6 +221,8 @@ impl Collector {
             return;
         }
         self.missed_ticks += u64::from(header.missed_ticks);
+        // Of a thread that has given its last numbers nothing more is recorded.
+        let Some(thread) = self.roster.by_slot(header.slot, header.generation) else { return };
         self.frames.clear();
         self.frames.extend((0..header.frames).map(|index| record::frame(&shared.ring, record, index)));
         let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -227,14 +232,13 @@ impl Collector {
             return;
         }
         let state = State::from_bits(header.state);
-        let mut leaf =
-            leaf(&mut self.recording, symbols, self.truncated, &self.frames, header.truncated, record.position);
+        let owner = Owner { thread: thread.id, slot: header.slot };
+        let stack = RawStack { frames: &self.frames, truncated: header.truncated, position: record.position };
+        let mut leaf = self.stacks.leaf(&LiveMemory, &mut self.recording, symbols, owner, &stack);
         if state.is_in_gc() {
             leaf = self.recording.child(leaf, self.garbage_collection, 0);
         }
-        if let Some(thread) = self.roster.by_slot(header.slot, header.generation) {
-            weigh(&mut self.recording, thread, leaf, state, header.time_ns, header.cpu_ns);
-        }
+        weigh(&mut self.recording, thread, leaf, state, header.time_ns, header.cpu_ns);
     }
 
     /// A thread says that it begins, itself; it is taken in from its first moment.
@@ -298,7 +302,7 @@ impl Collector {
             return;
         }
         // A last look: on a busy machine the collector's own may be a while ago.
-        self.pass(true);
+        self.pass(true, &mut TaskFiles::default());
         if self.has_ended_early() {
             return;
         }
@@ -388,7 +392,7 @@ impl Collector {
     /// Heap and pages held beside the recording.
     fn fixed_bytes(&self) -> usize {
         let symbols = self.shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.shared.fixed_bytes + symbols.memory_bytes()
+        self.shared.fixed_bytes + symbols.memory_bytes() + self.stacks.memory_bytes()
     }
 
     /// All memory held.
@@ -420,25 +424,6 @@ fn cannot_name(symbols: &Symbols) -> bool {
     reserve::has_run_out()
 }
 
-/// The call tree node of a stack's innermost frame, which `frames` begins with. Takes the locked symbols and lets them go.
-fn leaf(
-    recording: &mut Recording,
-    mut symbols: MutexGuard<'_, Symbols>,
-    truncated_frame: FunctionId,
-    frames: &[RawFrame],
-    truncated: bool,
-    position: u64,
-) -> NodeId {
-    let mut node = NodeId::ROOT;
-    if truncated {
-        node = recording.child(node, truncated_frame, 0);
-    }
-    for frame in frames.iter().rev() {
-        node = step(recording, &mut symbols, node, *frame, position);
-    }
-    node
-}
-
 /// Records a sample of `thread` with what went by since its last one. CPU time that was used while it was found blocked
 /// waits for its next sample on CPU.
 fn weigh(recording: &mut Recording, thread: &mut LiveThread, leaf: NodeId, state: State, time_ns: u64, cpu_ns: u64) {
@@ -452,19 +437,6 @@ fn weigh(recording: &mut Recording, thread: &mut LiveThread, leaf: NodeId, state
     thread.was_blocked = state.is_blocked();
     thread.is_fresh = false;
     recording.record(thread.id, Observation { leaf, wall_ns, cpu_ns: carried_ns, state });
-}
-
-/// One frame further in. Frames that are never shown leave the stack where it is.
-fn step(recording: &mut Recording, symbols: &mut Symbols, node: NodeId, frame: RawFrame, position: u64) -> NodeId {
-    let Some(symbol) = symbols.resolve(&LiveMemory, frame.code_address, position) else { return node };
-    if symbol.is_hidden || !symbol.code.is_begun(frame.instruction_offset_bytes) {
-        return node;
-    }
-    let function = *symbol.function.get_or_init(|| {
-        recording.intern_function(&symbol.code.name, &symbol.code.filename, symbol.code.first_line, false)
-    });
-    let line = symbol.code.lines.line(frame.instruction_offset_bytes).unwrap_or(0);
-    recording.child(node, function, line)
 }
 
 /// The time that a parked thread was seen not to move belongs to its last sample.

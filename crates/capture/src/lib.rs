@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`tick`] says when a thread is looked at, [`slots`] which thread a signal is for, [`handler`] takes the sample on the
-//! thread itself, [`ring`] and [`record`] carry it, [`collector`] names and weighs it with [`symbols`] and [`roster`].
+//! thread itself, [`ring`] and [`record`] carry it, [`collector`] names and weighs it with [`symbols`], [`stacks`] and [`roster`].
 //! [`session`] is the life of it all; [`fork`], [`fault`], [`sigprof`], [`termination`] and [`code_lifetime`] are the places
 //! where the process is touched. [`reserve`] is the allocator of all of it.
 //!
@@ -60,6 +60,7 @@ mod sigprof;
 mod slots;
 #[cfg(test)]
 mod slots_tests;
+mod stacks;
 mod symbols;
 mod sync;
 mod takeover;

@@ -15,7 +15,7 @@ use profile::{Gil, Running, State};
 
 use crate::handler::is_in_gil;
 use crate::host::Host;
-use crate::platform::{self, Doing, Tid};
+use crate::platform::{self, Doing, TaskFiles, Tid};
 use crate::safe_load::LiveMemory;
 use crate::shared::Shared;
 use crate::symbols::Symbols;
@@ -34,6 +34,7 @@ pub(crate) enum Look<'a> {
 /// `frames`, innermost first.
 pub(crate) fn look<'a>(
     shared: &'a Shared,
+    files: &mut TaskFiles,
     tid: Tid,
     thread_state: u64,
     cpu_ns: u64,
@@ -42,7 +43,7 @@ pub(crate) fn look<'a>(
     if thread_state == 0 {
         return Look::CannotTell;
     }
-    let futex_address = match platform::doing(tid) {
+    let futex_address = match files.doing(tid) {
         Doing::Runs => return Look::Runs,
         Doing::Unknown => return Look::CannotTell,
         Doing::Blocked { futex_address } => futex_address,

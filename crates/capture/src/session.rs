@@ -14,7 +14,7 @@ use crate::collector::Collector;
 use crate::host::Host;
 use crate::nap::Nap;
 use crate::pages::Pages;
-use crate::platform::{self, Tid};
+use crate::platform::{self, TaskFiles, Tid};
 use crate::reserve;
 use crate::ring::Ring;
 use crate::shared::{HandlerCounts, Shared, get};
@@ -369,7 +369,7 @@ impl Session {
         gate::open(&shared);
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
-        collector.pass(true);
+        collector.pass(true, &mut TaskFiles::default());
         if collector.has_ended_early() {
             collector.end_ticks();
             release_process();
@@ -465,7 +465,7 @@ fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<JoinHandle<()>>
 /// The collector's thread.
 fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     // Where it cannot be had, our files are among the program's for some microseconds at a time.
-    let _ = platform::leave_descriptors();
+    let mut files = if platform::leave_descriptors() { TaskFiles::kept() } else { TaskFiles::default() };
     platform::prefer_short_slices();
     let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
@@ -473,11 +473,14 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     let mut next_look_ns = None;
     while !state.should_stop {
         if termination::was_requested() {
+            files.close_all();
             terminate(shared, state);
         }
         let now_ns = platform::monotonic_ns();
         if now_ns.saturating_sub(last_thread_check_ns) >= LAST_THREAD_CHECK_NS {
             last_thread_check_ns = now_ns;
+            // What is left open must not keep the file that follows from being opened.
+            files.close_unused();
             if platform::is_last_thread() {
                 // The process ends with its last thread, and this one must not keep it.
                 return hand_over(shared, &mut state);
@@ -489,7 +492,7 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
             wait = PAUSED_PERIOD;
         } else if let Some(collector) = state.collector.as_mut() {
             let is_their_turn = next_look_ns.is_some_and(|at_ns| at_ns <= now_ns);
-            collector.pass(is_their_turn);
+            collector.pass(is_their_turn, &mut files);
             collector.cpu_ns = platform::own_cpu_ns();
             // Set before it is looked at whether there are any, so that none parks itself unseen in between.
             shared.nap.end_with_parking(true);

@@ -43,6 +43,8 @@ pub(crate) struct Symbols {
     max_living_bytes: usize,
     /// By address, in order of death.
     dead: FxHashMap<u64, Vec<Death>>,
+    /// Code objects that have died so far.
+    deaths: u64,
     /// Code objects whose memory did not read as one: the record was wrong.
     pub(crate) unreadable: u64,
     /// Something was not kept for want of memory: what an address means cannot be said from then on.
@@ -63,6 +65,7 @@ impl Symbols {
             living_bytes: 0,
             max_living_bytes,
             dead: FxHashMap::default(),
+            deaths: 0,
             unreadable: 0,
             is_incomplete: false,
         }
@@ -127,6 +130,18 @@ impl Symbols {
             None => self.read(memory, address),
         };
         self.dead.entry(address).or_default().push(Death { position, symbol });
+        self.deaths += 1;
+    }
+
+    /// Code objects that have died so far. While this does not change, and [`Self::may_name_dead`] was not so in between, an
+    /// address means the same in every record.
+    pub(crate) fn deaths(&self) -> u64 {
+        self.deaths
+    }
+
+    /// Whether a record may be on its way that names a code object that has died since.
+    pub(crate) fn may_name_dead(&self) -> bool {
+        !self.dead.is_empty()
     }
 
     /// The collector has taken all records before `position`: deaths up to there are of no further use.
@@ -164,16 +179,18 @@ fn is_below(file: &str, directory: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod fake {
+    //! Code objects of 3.12 for tests.
+
     use std::collections::HashMap;
 
-    use interpreter::{Fault, Identity};
+    use interpreter::{Fault, Identity, Layout, Memory};
 
-    use super::*;
+    use super::Symbols;
 
     /// Words by address.
     #[derive(Default)]
-    struct Words(HashMap<u64, u64>);
+    pub(crate) struct Words(HashMap<u64, u64>);
 
     impl Memory for Words {
         fn read_u64(&self, address: u64) -> Result<u64, Fault> {
@@ -181,37 +198,64 @@ mod tests {
         }
     }
 
-    const CODE: u64 = 0x10_000;
+    /// Where a code object may be; the next may be [`SIZE`] further on.
+    pub(crate) const CODE: u64 = 0x10_0000;
+    /// Bytes that a code object takes here with all that belongs to it.
+    pub(crate) const SIZE: u64 = 0x1000;
+    /// Instructions that it has, 2 bytes each.
+    pub(crate) const INSTRUCTIONS: u64 = 4;
+    /// The first line of it.
+    pub(crate) const FIRST_LINE: u64 = 7;
 
     impl Words {
         fn put_text(&mut self, at: u64, text: &str) {
             self.0.insert(at + 16, text.len() as u64);
             // Kind 1, compact, ASCII (`Include/cpython/unicodeobject.h` of 3.12).
             self.0.insert(at + 32, 1 << 2 | 1 << 5 | 1 << 6);
-            for (number, bytes) in text.as_bytes().chunks(8).enumerate() {
+            self.put_bytes(at + 40, text.as_bytes());
+        }
+
+        fn put_bytes(&mut self, at: u64, bytes: &[u8]) {
+            for (number, bytes) in bytes.chunks(8).enumerate() {
                 let mut word = [0; 8];
                 word[..bytes.len()].copy_from_slice(bytes);
-                self.0.insert(at + 40 + 8 * number as u64, u64::from_le_bytes(word));
+                self.0.insert(at + 8 * number as u64, u64::from_le_bytes(word));
             }
         }
 
-        /// A code object of 3.12 at [`CODE`], as the layout's table has it.
-        fn put_code(&mut self, name: &str, file: &str) {
-            self.put_text(0x20_000, name);
-            self.put_text(0x30_000, file);
-            self.0.extend([(0x40_000 + 16, 0)]);
+        /// A code object at `at`, as the layout's table has it, each instruction on a line of its own.
+        pub(crate) fn put_code(&mut self, at: u64, name: &str, file: &str) {
+            let [name_at, file_at, lines_at] = [0x400, 0x800, 0xc00].map(|offset| at + offset);
+            self.put_text(name_at, name);
+            self.put_text(file_at, file);
+            // `PY_CODE_LOCATION_INFO_ONE_LINE0` to `2` add 0 to 2 to the line (`Include/cpython/code.h` of 3.12); two bytes of
+            // columns follow.
+            let lines = [0x80 | 10 << 3, 0, 0, 0x80 | 11 << 3, 0, 0, 0x80 | 11 << 3, 0, 0, 0x80 | 11 << 3, 0, 0];
+            self.0.insert(lines_at + 16, lines.len() as u64);
+            self.put_bytes(lines_at + 32, &lines);
             self.0.extend([
-                (CODE + 16, 4),
-                (CODE + 64, 7 << 32),
-                (CODE + 112, 0x30_000),
-                (CODE + 128, 0x20_000),
-                (CODE + 136, 0x40_000),
-                (CODE + 176, 0),
+                (at + 16, INSTRUCTIONS),
+                (at + 64, FIRST_LINE << 32),
+                (at + 112, file_at),
+                (at + 128, name_at),
+                (at + 136, lines_at),
+                (at + 176, 0),
             ]);
+        }
+
+        /// Whether there is a code object at `at`.
+        pub(crate) fn has_code(&self, at: u64) -> bool {
+            self.0.contains_key(&(at + 16))
+        }
+
+        /// Nothing is at `at` any more.
+        pub(crate) fn remove_code(&mut self, at: u64) {
+            self.0.retain(|word, _| !(at..at + SIZE).contains(word));
         }
     }
 
-    fn symbols() -> Symbols {
+    /// Symbols that have nothing in them yet, and whose living code objects may take `max_living_bytes`.
+    pub(crate) fn symbols(max_living_bytes: usize) -> Symbols {
         let identity = Identity {
             hexversion: 0x030c_01f0,
             free_threaded: false,
@@ -220,8 +264,14 @@ mod tests {
             is_cpython: true,
         };
         let layout = Layout::detect(&identity, &Words::default(), 0).expect("3.12 has a table");
-        Symbols::new(layout, "/own".to_owned(), 1 << 20)
+        Symbols::new(layout, "/own".to_owned(), max_living_bytes)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::{CODE, Words, symbols};
+    use super::*;
 
     fn name(symbols: &mut Symbols, memory: &Words, position: u64) -> Option<String> {
         symbols.resolve(memory, CODE, position).map(|symbol| symbol.code.name.clone())
@@ -229,13 +279,13 @@ mod tests {
 
     #[test]
     fn an_address_means_who_lived_there_at_the_time() {
-        let mut symbols = symbols();
+        let mut symbols = symbols(1 << 20);
         let mut memory = Words::default();
-        memory.put_code("first", "a.py");
+        memory.put_code(CODE, "first", "a.py");
         symbols.retire(&memory, CODE, 100);
-        memory.put_code("second", "b.py");
+        memory.put_code(CODE, "second", "b.py");
         symbols.retire(&memory, CODE, 200);
-        memory.put_code("third", "c.py");
+        memory.put_code(CODE, "third", "c.py");
         for (position, expected) in [(0, "first"), (99, "first"), (100, "second"), (199, "second"), (200, "third")] {
             assert_eq!(name(&mut symbols, &memory, position).as_deref(), Some(expected), "at {position}");
         }
@@ -243,9 +293,9 @@ mod tests {
 
     #[test]
     fn what_was_read_once_is_not_read_again_until_it_dies() {
-        let mut symbols = symbols();
+        let mut symbols = symbols(1 << 20);
         let mut memory = Words::default();
-        memory.put_code("first", "a.py");
+        memory.put_code(CODE, "first", "a.py");
         assert_eq!(name(&mut symbols, &memory, 1).as_deref(), Some("first"));
         let nothing = Words::default();
         assert_eq!(name(&mut symbols, &nothing, 2).as_deref(), Some("first"));
@@ -256,9 +306,9 @@ mod tests {
 
     #[test]
     fn the_dead_are_forgotten_once_their_records_are_taken() {
-        let mut symbols = symbols();
+        let mut symbols = symbols(1 << 20);
         let mut memory = Words::default();
-        memory.put_code("first", "a.py");
+        memory.put_code(CODE, "first", "a.py");
         symbols.retire(&memory, CODE, 100);
         symbols.forget_dead_before(99);
         assert_eq!(symbols.dead.len(), 1);
@@ -271,8 +321,8 @@ mod tests {
     fn our_own_functions_are_hidden_and_namesakes_are_not() {
         for (file, is_hidden) in [("/own/a.py", true), ("/owner/a.py", false), ("/own", false), ("own/a.py", false)] {
             let mut memory = Words::default();
-            memory.put_code("f", file);
-            let symbol = symbols().resolve(&memory, CODE, 0).expect("a code object");
+            memory.put_code(CODE, "f", file);
+            let symbol = symbols(1 << 20).resolve(&memory, CODE, 0).expect("a code object");
             assert_eq!(symbol.is_hidden, is_hidden, "{file}");
         }
     }

@@ -2,7 +2,9 @@
 //!
 //! Functions marked *handler-safe* only make a system call or read the vDSO.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -173,10 +175,29 @@ pub(crate) enum Doing {
     Unknown,
 }
 
-/// Asks the system what thread `tid` of this process is doing (proc(5), `/proc/pid/syscall`; Linux `fs/proc/base.c`,
+/// The file that says what thread `tid` of this process is doing (proc(5), `/proc/pid/syscall`; Linux `fs/proc/base.c`,
 /// `proc_pid_syscall`: a process may always look at its own threads).
-pub(crate) fn doing(tid: Tid) -> Doing {
-    std::fs::read_to_string(format!("/proc/self/task/{tid}/syscall")).map_or(Doing::Unknown, |text| parse_doing(&text))
+pub(super) fn open_doing(tid: Tid) -> io::Result<File> {
+    File::open(format!("/proc/self/task/{tid}/syscall"))
+}
+
+/// What it says now; `None` when the thread has ended, whoever has its id now. It is made anew for each read that begins at
+/// its start (Linux `fs/seq_file.c`, `seq_read_iter`), and belongs to the thread it was opened for, not to the id
+/// (`fs/proc/base.c`, `proc_single_show`).
+pub(super) fn read_doing(file: &File) -> Option<Doing> {
+    // Nine numbers of up to 18 digits, each with a space.
+    let mut bytes = [0; 256];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    let text = std::str::from_utf8(bytes.get(..length)?).ok()?;
+    Some(parse_doing(text))
+}
+
+/// How many descriptors the process may have open, as the program has it now.
+pub(super) fn soft_descriptor_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place to write to.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    if result == 0 { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 0 }
 }
 
 /// `running`, or the number of the system call, its arguments, the stack pointer and the program counter; the number is -1
@@ -340,27 +361,6 @@ mod tests {
         assert_eq!(parse_doing(&read), Doing::Blocked { futex_address: None });
         assert_eq!(parse_doing(""), Doing::Unknown);
         assert_eq!(parse_doing("0\n"), Doing::Blocked { futex_address: None });
-    }
-
-    #[test]
-    fn a_thread_that_waits_is_blocked_and_one_that_works_runs() {
-        let (ask, answer) = std::sync::mpsc::channel();
-        let (done, wait) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            ask.send(own_tid()).expect("the test listens");
-            while wait.try_recv() != Ok(()) {
-                std::hint::spin_loop();
-            }
-            let _ = wait.recv();
-        });
-        let tid = answer.recv().expect("the thread sends");
-        assert_eq!(doing(tid), Doing::Runs);
-        done.send(()).expect("the thread listens");
-        while !matches!(doing(tid), Doing::Blocked { futex_address: Some(_) }) {
-            std::thread::yield_now();
-        }
-        drop(done);
-        thread.join().expect("the thread ends");
     }
 
     #[test]

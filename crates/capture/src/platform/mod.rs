@@ -4,3 +4,7 @@
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
+#[cfg(target_os = "linux")]
+mod task_files;
+#[cfg(target_os = "linux")]
+pub(crate) use task_files::TaskFiles;
