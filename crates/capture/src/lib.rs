@@ -42,6 +42,7 @@ mod injection;
 mod injection_tests;
 mod nap;
 mod outside;
+mod own_thread;
 mod pages;
 mod platform;
 mod record;

@@ -97,7 +97,16 @@ pub(crate) fn expect_memory() {
 
 /// Whether a block of that size can be had now. It is given back at once, so this says nothing of a while later.
 pub(crate) fn can_be_had(bytes: usize) -> bool {
-    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+    let Ok(layout) = Layout::array::<u8>(bytes.max(1)) else { return false };
+    // Past the reserve, which is not for those who can do without.
+    // SAFETY: the layout is not of size 0, and the block goes back with the layout with which it came.
+    unsafe {
+        let block = System.alloc(layout);
+        if !block.is_null() {
+            System.dealloc(block, layout);
+        }
+        !block.is_null()
+    }
 }
 
 /// The allocator of the extension: `#[global_allocator]` in `crates/python`.
