@@ -189,13 +189,11 @@ mod tests {
         Layout::from_size_align(size, align).expect("a layout")
     }
 
-    fn boxed() -> Box<Reserve> {
-        Box::new(Reserve::new())
-    }
-
     #[test]
     fn blocks_are_apart_aligned_and_inside() {
-        let reserve = boxed();
+        // Not on the stack, which it is too large for.
+        static OWN: Reserve = Reserve::new();
+        let reserve = &OWN;
         let mut end = 0;
         for (size, align) in [(1, 1), (8, 8), (3, 1), (100, 64), (5, 4096), (7, 16)] {
             let block = reserve.take(layout(size, align));
@@ -210,7 +208,9 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_refused_and_room_comes_back_with_the_last_block() {
-        let reserve = boxed();
+        // Not on the stack, which it is too large for.
+        static OWN: Reserve = Reserve::new();
+        let reserve = &OWN;
         let first = reserve.take(layout(SIZE_BYTES - 8, 8));
         let second = reserve.take(layout(8, 8));
         assert!(!first.is_null() && !second.is_null());
@@ -225,7 +225,9 @@ mod tests {
 
     #[test]
     fn threads_get_blocks_of_their_own() {
-        let reserve = boxed();
+        // Not on the stack, which it is too large for.
+        static OWN: Reserve = Reserve::new();
+        let reserve = &OWN;
         let starts: Vec<usize> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| (0..1000).map(|_| reserve.take(layout(64, 8)) as usize).collect::<Vec<_>>()))
