@@ -50,16 +50,21 @@ CI_MODULES = (
     "test_gc",
     "test_generators",
     "test_interpreters",
+    "test_io",
     "test_monitoring",
+    "test_multiprocessing_forkserver.test_threads",
+    "test_multiprocessing_spawn.test_threads",
     "test_signal",
+    "test_socket",
+    "test_ssl",
     "test_subprocess",
     "test_sys_settrace",
     "test_thread",
     "test_threading",
 )
-"""Those that found faults of ours, and those that fork, crash, trace, and end threads and interpreters: some three minutes
-an interpreter. The rest of what the suite has on the subject takes longer: test_asyncio, test_concurrent_futures,
-test_multiprocessing_*, test_io, test_socket and test_ssl."""
+"""Those that found faults of ours, and those that fork, crash, trace, and end threads and interpreters: some minutes an
+interpreter. The rest of what the suite has on the subject takes longer: test_asyncio and the other parts of
+test_concurrent_futures and test_multiprocessing_*."""
 
 FORK_WARNING = "CPython warns of a fork in a process with several threads, and the profiler's own thread is one"
 SHORT_WRITE = (

@@ -80,7 +80,7 @@ SOAK_MINUTES = "0.33"
 SUITE_PYTHONS = ("3.14", "3.15")
 """Interpreters that come with CPython's own tests; `tools/cpython_suite.py --all` runs them all."""
 
-NEIGHBOURS = ("greenlet", "gevent", "uvloop", "numpy", "cffi", "coverage", "gunicorn", "pytest-xdist")
+NEIGHBOURS = ("greenlet", "gevent", "uvloop", "numpy", "cffi", "coverage", "gunicorn", "pytest-xdist", "pytest-cov")
 """Not pinned, for the same reason as `TEST_REQUIREMENTS`."""
 
 NEIGHBOUR_PYTHONS = ("3.10", "3.12")

@@ -4,6 +4,7 @@ They come from PyPI and are installed by `tools/test.py` in an environment of th
 """
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -149,6 +150,32 @@ print(set(results) == {expected})
     assert run(program, {"multiply"}) == ["True", "['multiply']"]
 
 
+@needs("numpy")
+def test_the_threads_that_a_blas_made_in_c():
+    # They run no Python: they have no frames, and are counted for nobody.
+    program = """
+import numpy, os, threading
+one = numpy.arange(1_000_000, dtype=float).reshape(1000, 1000) % 7
+expected = [sum((3 * 1000 + k) % 7 * ((k * 1000 + j) % 7) for k in range(1000)) for j in range(5)]
+def multiply():
+    for _ in range(5):
+        product = one @ one
+    return product
+print(multiply()[3, :5].tolist() == expected)
+"""
+    listing = """
+sampled = {thread.native_id for thread in spprof.snapshot().threads}
+ours = {tid for tid in os.listdir("/proc/self/task") if open(f"/proc/self/task/{tid}/comm").read() == "spprof\\n"}
+theirs = {int(tid) for tid in set(os.listdir("/proc/self/task")) - ours} - {os.getpid()}
+print(len(theirs), sorted(theirs & sampled))
+"""
+    *printed, made, names = run(program + listing, {"multiply"}, OPENBLAS_NUM_THREADS="4")
+    assert printed == ["True"]
+    # OpenBLAS makes no more threads than there are processors, and the caller is one of them.
+    assert made == f"{min(len(os.sched_getaffinity(0)), 4) - 1} []"
+    assert names == "['multiply']"
+
+
 @needs("cffi")
 def test_callbacks_of_cffi():
     program = """
@@ -246,3 +273,36 @@ def test_pytest_xdist(tmp_path):
     profiles = profiles_in(out)
     assert len(profiles) >= 3
     assert sum("test_one" in functions_of(profile) for profile in profiles.values()) == 2
+
+
+@needs("xdist", "pytest_cov")
+def test_coverage_and_xdist_in_one_run(tmp_path):
+    # Workers that trace every line, each with a session, and one report of all.
+    (tmp_path / "covered.py").write_text(
+        "def branch(number):\n    if number % 2:\n        return 1\n    return 0\n\n\ndef never():\n    return 2\n"
+    )
+    (tmp_path / "test_many.py").write_text(
+        "import covered, pytest\n@pytest.mark.parametrize('number', range(20))\ndef test_one(number):\n"
+        "    assert sum(covered.branch(other) for other in range(20_000)) == 10_000\n"
+    )
+
+    def run_tests(**environment):
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "--cov=covered"]
+        done = subprocess.run(
+            [*command, "--cov-report=json:report.json", "test_many.py"],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "20 passed" in done.stdout
+        files = json.loads((tmp_path / "report.json").read_text())["files"]
+        return files["covered.py"]["executed_lines"], files["covered.py"]["missing_lines"]
+
+    out = tmp_path / "out"
+    out.mkdir()
+    assert run_tests() == ([1, 2, 3, 4, 7], [8])
+    assert run_tests(SPPROF_AUTOSTART=f"interval_ms=1,output={out}/%p.collapsed") == ([1, 2, 3, 4, 7], [8])
+    assert sum("branch" in functions_of(profile) for profile in profiles_in(out).values()) == 2

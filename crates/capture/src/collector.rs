@@ -82,6 +82,13 @@ impl Collector {
         }
     }
 
+    /// The first round, of the thread that starts the session: that one is taken in whatever the interpreter's list shows, which
+    /// may break off before it while others come and go.
+    pub(crate) fn first_pass(&mut self, tid: Tid, python_id: u64, cpu_ns: u64) {
+        self.roster.admit(&self.shared, &mut self.recording, tid, python_id, platform::monotonic_ns(), cpu_ns);
+        self.pass(true, &mut TaskFiles::default());
+    }
+
     /// One round: take what is in the ring, find threads that came and went, look at those that are parked. Where that is
     /// not their turn, only at those that nobody has looked at yet: a round that is there for the ring must not add to the
     /// looks, whose times are to be independent of each other. `files` are the calling thread's.

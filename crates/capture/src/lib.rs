@@ -44,6 +44,7 @@ mod nap;
 #[cfg(test)]
 mod nap_tests;
 mod outside;
+mod own_thread;
 mod pages;
 mod platform;
 mod record;

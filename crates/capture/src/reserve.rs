@@ -97,7 +97,16 @@ pub(crate) fn expect_memory() {
 
 /// Whether a block of that size can be had now. It is given back at once, so this says nothing of a while later.
 pub(crate) fn can_be_had(bytes: usize) -> bool {
-    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+    let Ok(layout) = Layout::array::<u8>(bytes.max(1)) else { return false };
+    // Past the reserve, which is not for those who can do without.
+    // SAFETY: the layout is not of size 0, and the block goes back with the layout with which it came.
+    unsafe {
+        let block = System.alloc(layout);
+        if !block.is_null() {
+            System.dealloc(block, layout);
+        }
+        !block.is_null()
+    }
 }
 
 /// The allocator of the extension: `#[global_allocator]` in `crates/python`.
@@ -180,13 +189,11 @@ mod tests {
         Layout::from_size_align(size, align).expect("a layout")
     }
 
-    fn boxed() -> Box<Reserve> {
-        Box::new(Reserve::new())
-    }
-
     #[test]
     fn blocks_are_apart_aligned_and_inside() {
-        let reserve = boxed();
+        // Not on the stack, which it is too large for.
+        static OWN: Reserve = Reserve::new();
+        let reserve = &OWN;
         let mut end = 0;
         for (size, align) in [(1, 1), (8, 8), (3, 1), (100, 64), (5, 4096), (7, 16)] {
             let block = reserve.take(layout(size, align));
@@ -201,7 +208,9 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_refused_and_room_comes_back_with_the_last_block() {
-        let reserve = boxed();
+        // Not on the stack, which it is too large for.
+        static OWN: Reserve = Reserve::new();
+        let reserve = &OWN;
         let first = reserve.take(layout(SIZE_BYTES - 8, 8));
         let second = reserve.take(layout(8, 8));
         assert!(!first.is_null() && !second.is_null());
@@ -216,7 +225,9 @@ mod tests {
 
     #[test]
     fn threads_get_blocks_of_their_own() {
-        let reserve = boxed();
+        // Not on the stack, which it is too large for.
+        static OWN: Reserve = Reserve::new();
+        let reserve = &OWN;
         let starts: Vec<usize> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| scope.spawn(|| (0..1000).map(|_| reserve.take(layout(64, 8)) as usize).collect::<Vec<_>>()))

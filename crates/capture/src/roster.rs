@@ -59,7 +59,8 @@ pub(crate) struct Roster {
     /// Names given by `threading` hooks for threads that were not found yet.
     names: FxHashMap<Tid, String>,
     pass: u64,
-    last_pass_ns: u64,
+    /// The time of the last pass that read the interpreter's list to its end; `None` before there was one.
+    last_whole_pass_ns: Option<u64>,
     /// Threads that had no slot because all were taken.
     pub(crate) refused: u64,
     /// Threads that get their ticks from the collector because the system gave no timer.
@@ -76,7 +77,7 @@ impl Roster {
             free_slots: Vec::new(),
             names: FxHashMap::default(),
             pass: 0,
-            last_pass_ns: 0,
+            last_whole_pass_ns: None,
             refused: 0,
             without_timer: 0,
             ticks_have_ended: false,
@@ -92,12 +93,9 @@ impl Roster {
     /// Looks through the interpreter's own list, without the GIL: takes in who is new, and returns who may have ended.
     pub(crate) fn discover(&mut self, shared: &Shared, recording: &mut Recording, now_ns: u64) -> Vec<Tid> {
         self.pass += 1;
-        // At the first pass nobody counts from before the session.
-        let last_pass_ns = if self.pass == 1 { now_ns } else { self.last_pass_ns };
-        self.last_pass_ns = now_ns;
         let host = &shared.host;
         let mut fresh = Vec::new();
-        for_each_thread(&LiveMemory, &host.layout, host.runtime_address, &mut |state| {
+        let is_whole = for_each_thread(&LiveMemory, &host.layout, host.runtime_address, &mut |state| {
             let tid = match state.native_thread_id {
                 Some(tid) => Tid::try_from(tid).ok().filter(|tid| *tid > 0),
                 None => host.tid_of_pthread(state.thread_id),
@@ -117,14 +115,19 @@ impl Roster {
             }
         });
         for (tid, state) in fresh {
-            // It was not there at the last pass, so it has used no more CPU in Python than time has gone by since: a new
-            // thread counts from its birth, one of C that has come to Python for the first time from the last pass.
+            // It was not there at the last pass that saw all, so it has used no more CPU in Python than time has gone by since:
+            // a new thread counts from its birth, one of C that has come to Python for the first time from that pass. Before
+            // there was one, nobody counts from before the session.
             let cpu_ns = platform::thread_cpu_ns(tid).unwrap_or(0);
-            let counted_cpu_ns = cpu_ns.saturating_sub(now_ns.saturating_sub(last_pass_ns));
+            let since_ns = now_ns.saturating_sub(self.last_whole_pass_ns.unwrap_or(now_ns));
+            let counted_cpu_ns = cpu_ns.saturating_sub(since_ns);
             self.admit(shared, recording, tid, state.thread_id, now_ns, counted_cpu_ns);
             if let Some(thread) = self.threads.get_mut(&tid) {
                 thread.thread_state = state.address;
             }
+        }
+        if is_whole {
+            self.last_whole_pass_ns = Some(now_ns);
         }
         let pass = self.pass;
         for thread in self.threads.values_mut().filter(|thread| thread.seen_in != pass) {

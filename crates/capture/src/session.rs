@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use profile::{Counters, Moment, Profile, RecordingInfo};
@@ -13,6 +12,7 @@ use crate::collection::Collection;
 use crate::collector::Collector;
 use crate::host::Host;
 use crate::nap::Nap;
+use crate::own_thread::OwnThread;
 use crate::pages::Pages;
 use crate::platform::{self, TaskFiles, Tid};
 use crate::reserve;
@@ -120,7 +120,7 @@ pub struct Stats {
 pub(crate) struct Session {
     shared: Arc<Shared>,
     common: Arc<Common>,
-    thread: JoinHandle<()>,
+    thread: OwnThread,
     /// CPU time of the process at the start.
     process_cpu_ns: u64,
 }
@@ -369,7 +369,9 @@ impl Session {
         gate::open(&shared);
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
-        collector.pass(true, &mut TaskFiles::default());
+        // SAFETY: returns the calling thread's handle.
+        let python_id = unsafe { libc::pthread_self() } as u64;
+        collector.first_pass(platform::own_tid(), python_id, platform::own_cpu_ns());
         if collector.has_ended_early() {
             collector.end_ticks();
             release_process();
@@ -406,8 +408,7 @@ impl Session {
         termination::uninstall();
         self.common.lock().should_stop = true;
         self.shared.nap.wake();
-        // The thread cannot panic with anything that we could act on; the profile is in the common state.
-        let _ = self.thread.join();
+        self.thread.join();
         let mut state = self.common.lock();
         if termination::was_requested() {
             // SIGTERM came, and the collector's thread had no time left for it.
@@ -453,13 +454,10 @@ fn release_process() {
     fault::uninstall();
 }
 
-fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<JoinHandle<()>> {
+fn spawn(shared: Arc<Shared>, common: Arc<Common>) -> io::Result<OwnThread> {
     let _no_signals_for_it = platform::AllSignalsBlocked::new();
-    std::thread::Builder::new()
-        .name("spprof".to_owned())
-        // Interning and decoding need a few KiB; the default of 2 MiB would count against RLIMIT_AS.
-        .stack_size(256 * 1024)
-        .spawn(move || run(&shared, &common))
+    // Interning and decoding need a few KiB; the default of 8 MiB would count against RLIMIT_AS.
+    OwnThread::spawn(c"spprof", 256 << 10, Box::new(move || run(&shared, &common)))
 }
 
 /// The collector's thread.

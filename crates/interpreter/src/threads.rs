@@ -37,22 +37,26 @@ pub struct ThreadState {
 }
 
 /// Shows each thread state of each interpreter to `visit`, the newest first. Allocates nothing.
+///
+/// Returns whether every list was read to its end: one that changes meanwhile may break off at a state that was just freed, and
+/// the states behind it, which are older, are not shown then.
 pub fn for_each_thread<M: Memory>(
     memory: &M,
     layout: &Layout,
     runtime_address: u64,
     visit: &mut impl FnMut(ThreadState),
-) {
+) -> bool {
     let read = |address: u64, offset: u32| memory.read_u64(address.wrapping_add(u64::from(offset))).unwrap_or(0);
     let mut threads_left = MAX_THREADS;
     let mut interpreter = read(runtime_address, layout.runtime.interpreters_head);
+    let mut is_complete = true;
     for _ in 0..MAX_INTERPRETERS {
         if interpreter == 0 {
-            return;
+            return is_complete;
         }
         let mut state = read(interpreter, layout.interpreter.threads_head);
         while state != 0 && read(state, layout.thread_state.interp) == interpreter {
-            let Some(left) = threads_left.checked_sub(1) else { return };
+            let Some(left) = threads_left.checked_sub(1) else { return false };
             threads_left = left;
             let thread_id = read(state, layout.thread_state.thread_id);
             let native_thread_id = layout.thread_state.native_thread_id.map(|offset| read(state, offset));
@@ -61,8 +65,10 @@ pub fn for_each_thread<M: Memory>(
             }
             state = read(state, layout.thread_state.next);
         }
+        is_complete &= state == 0;
         interpreter = read(interpreter, layout.interpreter.next);
     }
+    false
 }
 
 #[cfg(test)]
@@ -70,6 +76,7 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
     use crate::memory::fake::FakeMemory;
+    use alloc::vec;
     use alloc::vec::Vec;
 
     const RUNTIME: u64 = 0x1000;
@@ -92,10 +99,10 @@ mod tests {
         memory.put_u64(at + 144, id + 1);
     }
 
-    fn addresses(memory: &FakeMemory) -> Vec<u64> {
+    fn read_all(memory: &FakeMemory) -> (Vec<u64>, bool) {
         let mut found = Vec::new();
-        for_each_thread(memory, &layout(), RUNTIME, &mut |state| found.push(state.address));
-        found
+        let is_complete = for_each_thread(memory, &layout(), RUNTIME, &mut |state| found.push(state.address));
+        (found, is_complete)
     }
 
     fn two_interpreters() -> FakeMemory {
@@ -113,27 +120,28 @@ mod tests {
 
     #[test]
     fn all_threads_of_all_interpreters() {
-        assert_eq!(addresses(&two_interpreters()), [0x4000, 0x5000, 0x6000]);
+        assert_eq!(read_all(&two_interpreters()), (vec![0x4000, 0x5000, 0x6000], true));
     }
 
     #[test]
     fn a_state_of_another_interpreter_ends_the_list() {
         let mut memory = two_interpreters();
         memory.put_u64(0x5000 + 16, 0xdead_0000);
-        assert_eq!(addresses(&memory), [0x4000, 0x6000]);
+        assert_eq!(read_all(&memory), (vec![0x4000, 0x6000], false));
     }
 
     #[test]
     fn a_thread_that_has_not_begun_is_left_out() {
         let mut memory = two_interpreters();
         memory.put_u64(0x4000 + 136, 0);
-        assert_eq!(addresses(&memory), [0x5000, 0x6000]);
+        assert_eq!(read_all(&memory), (vec![0x5000, 0x6000], true));
     }
 
     #[test]
     fn a_ring_ends() {
         let mut memory = two_interpreters();
         memory.put_u64(0x5000 + 8, 0x4000);
-        assert_eq!(addresses(&memory).len(), MAX_THREADS);
+        let (found, is_complete) = read_all(&memory);
+        assert_eq!((found.len(), is_complete), (MAX_THREADS, false));
     }
 }
