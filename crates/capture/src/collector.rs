@@ -115,6 +115,9 @@ impl Collector {
     fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool, files: &mut TaskFiles) {
         let shared = Arc::clone(&self.shared);
         let ticks_have_ended = self.roster.ticks_have_ended;
+        // Whoever lives at the start has a tick in the very first interval: where its place has just gone by, that tick is
+        // late by the time that the start took, not left out.
+        let armed_from_ns = if self.roster.is_first_pass() { shared.ticks.origin_ns } else { now_ns };
         let is_due = |thread: &&mut LiveThread| {
             !thread.has_ended && thread.is_parked(&shared) && (is_their_turn || thread.is_fresh)
         };
@@ -142,7 +145,7 @@ impl Collector {
                 }
                 Look::Runs | Look::CannotTell if ticks_have_ended => {}
                 // Its first tick comes in its turn: the moment at which it was found says where it was found.
-                Look::Runs | Look::CannotTell if thread.is_fresh => thread.arm(&shared, now_ns),
+                Look::Runs | Look::CannotTell if thread.is_fresh => thread.arm(&shared, armed_from_ns),
                 Look::Runs | Look::CannotTell => thread.tick_now(&shared, now_ns),
             }
         }

@@ -267,6 +267,11 @@ impl Roster {
         }
     }
 
+    /// Whether the pass under way is the first of the session.
+    pub(crate) fn is_first_pass(&self) -> bool {
+        self.pass == 1
+    }
+
     /// Whether any thread is not ticking.
     pub(crate) fn has_parked(&self, shared: &Shared) -> bool {
         self.threads.values().any(|thread| !thread.has_ended && thread.is_parked(shared))
