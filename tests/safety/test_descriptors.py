@@ -68,3 +68,59 @@ def test_a_pipe_that_the_program_closes_is_closed():
     spprof.stop()
     os.close(here)
     assert received == [b""]
+
+
+KEPT = """
+import os, resource, threading, time, spprof
+
+over = threading.Event()
+def restless():
+    while not over.wait(0.0005):
+        sum(range(2000))
+
+def descriptors_of_the_collector():
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/comm") as name:
+                if name.read() == "spprof\\n":
+                    return os.listdir(f"/proc/self/task/{task}/fd")
+        except FileNotFoundError:
+            pass
+
+def wait_until(is_so):
+    while not is_so():
+        time.sleep(0.001)
+
+spprof.start(interval_ms=0.5)
+most = 0
+def look():
+    global most
+    count = len(descriptors_of_the_collector())
+    most = max(most, count)
+    return count
+threads = [threading.Thread(target=restless) for _ in range(100)]
+for thread in threads:
+    thread.start()
+wait_until(lambda: look() >= 4)
+own = os.listdir("/proc/self/fd")
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (6, hard))
+# Three may stay open now, and one more is open while it is read.
+wait_until(lambda: look() <= 4)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+wait_until(lambda: look() >= 5)
+over.set()
+for thread in threads:
+    thread.join()
+wait_until(lambda: look() == 0)
+profile = spprof.stop()
+waits = [sample for sample in profile.samples if sample.thread_name.startswith("Thread-") and sample.state.startswith("blocked")]
+# Files of what threads are doing, of their states at the end, and the folder of them.
+print(most <= 64 + 2, len(own), len(waits) > 100)
+"""
+
+
+@pytest.mark.skipif(not HAS_CLOSE_RANGE, reason="Linux before 5.9 cannot give a thread a table of its own and empty it")
+def test_files_that_stay_open_are_few_and_of_threads_that_live():
+    # Standard streams and the folder that is listed.
+    assert run_python("-c", KEPT) == "True 4 True\n"

@@ -162,13 +162,15 @@ impl Collector {
     /// again is sampled from here, so that no signal disturbs its call; one that runs gets its tick.
     fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool, files: &mut TaskFiles) {
         let shared = Arc::clone(&self.shared);
-        let parked: Vec<Tid> = self.roster.parked(&shared).collect();
-        for tid in &parked {
-            let Some(thread) = self.roster.threads.get_mut(tid).filter(|thread| is_their_turn || thread.is_fresh)
-            else {
-                continue;
-            };
-            let Some(cpu_ns) = platform::thread_cpu_ns(*tid) else { continue };
+        let ticks_have_ended = self.roster.ticks_have_ended;
+        // Whoever lives at the start has a tick in the very first interval: where its place has just gone by, that tick is
+        // late by the time that the start took, not left out.
+        let armed_from_ns = if self.roster.is_first_pass() { shared.ticks.origin_ns } else { now_ns };
+        let is_due = |thread: &&mut LiveThread| {
+            !thread.has_ended && thread.is_parked(&shared) && (is_their_turn || thread.is_fresh)
+        };
+        for thread in self.roster.threads.values_mut().filter(is_due) {
+            let Some(cpu_ns) = platform::thread_cpu_ns(thread.tid) else { continue };
             if let Some(watch) = thread.watch.as_mut().filter(|watch| watch.cpu_ns == cpu_ns) {
                 watch.idle_until_ns = now_ns;
                 continue;
@@ -194,9 +196,9 @@ impl Collector {
                 Look::CannotTell if is_settling => {
                     thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
                 }
-                Look::Runs | Look::CannotTell if self.roster.ticks_have_ended => {}
+                Look::Runs | Look::CannotTell if ticks_have_ended => {}
                 // Its first tick comes in its turn: the moment at which it was found says where it was found.
-                Look::Runs | Look::CannotTell if thread.is_fresh => thread.arm(&shared, now_ns),
+                Look::Runs | Look::CannotTell if thread.is_fresh => thread.arm(&shared, armed_from_ns),
                 Look::Runs | Look::CannotTell => thread.tick_now(&shared, now_ns),
             }
         }
@@ -204,7 +206,7 @@ impl Collector {
 
     /// Whether any thread waits for a look.
     pub(crate) fn has_parked_threads(&self) -> bool {
-        self.roster.parked(&self.shared).next().is_some()
+        self.roster.has_parked(&self.shared)
     }
 
     /// Reads all published records.

@@ -130,10 +130,13 @@ impl Roster {
             self.last_whole_pass_ns = Some(now_ns);
         }
         let pass = self.pass;
-        for thread in self.threads.values_mut().filter(|thread| thread.seen_in != pass) {
-            thread.thread_state = 0;
-        }
-        self.threads.values().filter(|thread| thread.seen_in != pass).map(|thread| thread.tid).collect()
+        let unseen = self.threads.values_mut().filter(|thread| thread.seen_in != pass);
+        unseen
+            .map(|thread| {
+                thread.thread_state = 0;
+                thread.tid
+            })
+            .collect()
     }
 
     /// Takes a thread in, parked: it is looked at in the same pass, and ticks by itself from when it is seen to run. A thread
@@ -261,16 +264,20 @@ impl Roster {
 
     /// Sets the next tick of every thread that is ticking: the one that it waits for may have been lost.
     pub(crate) fn tick_again(&self, shared: &Shared, now_ns: u64) {
-        let is_ticking = |thread: &&LiveThread| thread.slot_in(shared).is_some_and(|slot| !slot.is_parked());
+        let is_ticking = |thread: &&LiveThread| !thread.is_parked(shared);
         for thread in self.threads.values().filter(|thread| !thread.has_ended).filter(is_ticking) {
             thread.arm(shared, now_ns);
         }
     }
 
-    /// Threads that are not ticking.
-    pub(crate) fn parked(&self, shared: &Shared) -> impl Iterator<Item = Tid> {
-        let is_parked = |thread: &&LiveThread| thread.slot_in(shared).is_some_and(Slot::is_parked);
-        self.threads.values().filter(|thread| !thread.has_ended).filter(is_parked).map(|thread| thread.tid)
+    /// Whether the pass under way is the first of the session.
+    pub(crate) fn is_first_pass(&self) -> bool {
+        self.pass == 1
+    }
+
+    /// Whether any thread is not ticking.
+    pub(crate) fn has_parked(&self, shared: &Shared) -> bool {
+        self.threads.values().any(|thread| !thread.has_ended && thread.is_parked(shared))
     }
 
     /// Threads that are sampled now.
@@ -282,6 +289,11 @@ impl Roster {
 impl LiveThread {
     pub(crate) fn slot_in<'a>(&self, shared: &'a Shared) -> Option<&'a Slot> {
         shared.slots.as_ref().get(usize::from(self.slot))
+    }
+
+    /// It is not ticking.
+    pub(crate) fn is_parked(&self, shared: &Shared) -> bool {
+        self.slot_in(shared).is_some_and(Slot::is_parked)
     }
 
     /// Lets the thread's own timer run, from its next tick on.

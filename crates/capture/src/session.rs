@@ -336,7 +336,8 @@ impl Session {
         let fixed_bytes = ring.size_bytes() + slots.size_bytes() + size_of::<Shared>();
         let symbol_bytes = Symbols::share_bytes(options.memory_limit_bytes);
         let shared = Arc::new(Shared {
-            ticks: Ticks { origin_ns: start.monotonic_ns, interval_ns: options.interval_ns },
+            // Not the start of the recording: what was done since then would be time in which no first tick can fall.
+            ticks: Ticks { origin_ns: platform::monotonic_ns(), interval_ns: options.interval_ns },
             session: SESSIONS.fetch_add(1, Ordering::SeqCst),
             max_depth_frames: usize::from(options.max_depth_frames),
             ring: Ring::new(ring),

@@ -78,6 +78,17 @@ mod tests {
     }
 
     #[test]
+    fn from_the_origin_on_the_first_tick_is_in_the_first_cell() {
+        // As a thread is armed that lives when the session begins.
+        for seed in 0..10_000 {
+            let next = TICKS.next_cell(TICKS.cell(TICKS.origin_ns).wrapping_sub(1), TICKS.origin_ns, seed);
+            let deadline = TICKS.deadline_ns(next, seed);
+            // A place at the very start of the first cell is none that is still to come.
+            assert!(next == 0 || TICKS.deadline_ns(0, seed) == TICKS.origin_ns, "{seed}: {deadline}");
+        }
+    }
+
+    #[test]
     fn after_a_long_absence_the_next_is_the_nearest_to_come() {
         let now = 5_000 + 777_500;
         let next = TICKS.next_cell(3, now, 9);
