@@ -121,6 +121,8 @@ impl Collector {
                 continue;
             };
             let Some(cpu_ns) = platform::thread_cpu_ns(*tid) else { continue };
+            // Where looks take a while, each has a time of its own.
+            let now_ns = if platform::HAS_TICKS { now_ns } else { platform::monotonic_ns() };
             if let Some(watch) = thread.watch.as_mut().filter(|watch| watch.cpu_ns == cpu_ns) {
                 watch.idle_until_ns = now_ns;
                 continue;
@@ -128,11 +130,18 @@ impl Collector {
             let is_settling = thread.watch.is_none()
                 && thread.was_blocked
                 && cpu_ns.saturating_sub(thread.counted_cpu_ns) < SETTLING_NS;
-            match outside::look(&shared, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
-                Look::Blocked { state, truncated, position, symbols } => {
-                    let leaf = leaf(&mut self.recording, symbols, self.truncated, &self.frames, truncated, position);
+            match outside::look(&shared, thread, now_ns, cpu_ns, &mut self.frames) {
+                Look::Seen { state, truncated, position, symbols } => {
+                    let mut leaf =
+                        leaf(&mut self.recording, symbols, self.truncated, &self.frames, truncated, position);
+                    if state.is_in_gc() {
+                        leaf = self.recording.child(leaf, self.garbage_collection, 0);
+                    }
+                    if !platform::HAS_TICKS {
+                        self.missed_ticks += thread.missed_looks(&shared, now_ns, state);
+                    }
                     weigh(&mut self.recording, thread, leaf, state, now_ns, cpu_ns);
-                    thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
+                    thread.watch = platform::CLOCK_SHOWS_REST.then_some(Watch { cpu_ns, idle_until_ns: now_ns });
                     self.looks += 1;
                     self.truncated_looks += u64::from(truncated);
                 }
