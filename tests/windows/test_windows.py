@@ -222,8 +222,7 @@ def command(*words, **options):
     return subprocess.run(
         [sys.executable, "-m", "spprof", *words],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
         **options,
