@@ -10,6 +10,8 @@ import sys
 # What lies here stands for something else, such as the program's own standard output: written straight, never replaced
 # (`save` in `crates/python/src/save.rs` does the same).
 _SPECIAL_DIRECTORIES = ("/dev/", "/proc/")
+# Programs started meanwhile do not get the file; on Windows they never do.
+_NOT_INHERITED = getattr(os, "O_CLOEXEC", 0)
 
 
 def complain(path: str, error: OSError) -> None:
@@ -33,7 +35,7 @@ def check_writable(path: str) -> None:
     if stat.S_ISREG(mode) and not path.startswith(_SPECIAL_DIRECTORIES):
         # Replaced through a temporary sibling, so the directory has to be writable too.
         _check_directory(path)
-        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        os.close(os.open(path, os.O_WRONLY | _NOT_INHERITED))
     elif not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
@@ -45,7 +47,7 @@ def _check_directory(path: str) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     probe = os.path.join(directory, f".{name}.{os.getpid()}.probe")
     try:
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOT_INHERITED, 0o600))
     except OSError as error:
         # The caller's path, not the probe's.
         raise type(error)(error.errno, error.strerror, path) from None

@@ -209,4 +209,5 @@ def _forget_parent() -> None:
 
 
 atexit.register(_stop_at_exit)
-os.register_at_fork(after_in_child=_forget_parent)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

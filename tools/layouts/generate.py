@@ -60,6 +60,7 @@ pub(super) fn python_{name}(identity: Identity) -> Layout {{
             next: {thread[next]},
             interp: {thread[interpreter]},
             thread_id: {thread[thread_id]},
+            id_bytes: 8,
             native_thread_id: {native_thread_id},
             innermost: {innermost},
             base_frame: None,
@@ -99,6 +100,7 @@ pub(super) fn python_{name}(identity: Identity) -> Layout {{
         gil_size_bytes: gil_size_bytes({gil[before_condition_bytes]}),
         gil_last_holder: {gil[last_holder]},
         gil_locked: {gil[locked]},
+        gil_waiters: None,
     }}
 }}
 """

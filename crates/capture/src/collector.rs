@@ -171,6 +171,8 @@ impl Collector {
         };
         for thread in self.roster.threads.values_mut().filter(is_due) {
             let Some(cpu_ns) = platform::thread_cpu_ns(thread.tid) else { continue };
+            // Where looks take a while, each has a time of its own.
+            let now_ns = if platform::HAS_TICKS { now_ns } else { platform::monotonic_ns() };
             if let Some(watch) = thread.watch.as_mut().filter(|watch| watch.cpu_ns == cpu_ns) {
                 watch.idle_until_ns = now_ns;
                 continue;
@@ -182,14 +184,20 @@ impl Collector {
                 // What an address means cannot be relied on any more.
                 return;
             }
-            match outside::look(&shared, files, thread.tid, thread.thread_state, cpu_ns, &mut self.frames) {
-                Look::Blocked { symbols, .. } if cannot_name(&symbols) => return,
-                Look::Blocked { state, truncated, position, symbols } => {
+            match outside::look(&shared, files, thread, now_ns, cpu_ns, &mut self.frames) {
+                Look::Seen { symbols, .. } if cannot_name(&symbols) => return,
+                Look::Seen { state, truncated, position, symbols } => {
                     let owner = Owner { thread: thread.id, slot: thread.slot };
                     let stack = RawStack { frames: &self.frames, truncated, position };
-                    let leaf = self.stacks.leaf(&LiveMemory, &mut self.recording, symbols, owner, &stack);
+                    let mut leaf = self.stacks.leaf(&LiveMemory, &mut self.recording, symbols, owner, &stack);
+                    if state.is_in_gc() {
+                        leaf = self.recording.child(leaf, self.garbage_collection, 0);
+                    }
+                    if !platform::HAS_TICKS {
+                        self.missed_ticks += thread.missed_looks(&shared, now_ns, state);
+                    }
                     weigh(&mut self.recording, thread, leaf, state, now_ns, cpu_ns);
-                    thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
+                    thread.watch = platform::CLOCK_SHOWS_REST.then_some(Watch { cpu_ns, idle_until_ns: now_ns });
                     self.looks += 1;
                     self.truncated_looks += u64::from(truncated);
                 }

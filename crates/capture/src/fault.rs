@@ -16,6 +16,9 @@ use crate::disposition;
 use crate::safe_load;
 use crate::takeover::{Entry, LEVELS, Takeover};
 
+/// What [`install`] asks for.
+pub(crate) const WHAT: &str = "handlers for SIGSEGV and SIGBUS";
+
 /// The two signals a bad load can raise: unmapped or protected memory, and a file mapping past its end.
 static TAKEOVERS: [Takeover; 2] = [Takeover::new(libc::SIGSEGV, &ENTRIES), Takeover::new(libc::SIGBUS, &ENTRIES)];
 

@@ -6,15 +6,13 @@ use std::fmt;
 use interpreter::{Identity, Layout, LayoutError, Memory};
 
 use crate::platform::{self, Tid};
+use crate::pthread;
 use crate::safe_load::LiveMemory;
 use crate::session::with_faults_caught;
 
 /// `PyTypeObject.tp_dealloc` follows `tp_name`, `tp_basicsize` and `tp_itemsize` (CPython 3.9–3.15,
 /// `Include/cpython/object.h`).
 const TP_DEALLOC_AFTER_TP_NAME_BYTES: u64 = 24;
-
-/// How far into a `struct pthread` its kernel thread id is looked for; glibc 2.28–2.42 has it at 720, musl near 48.
-const MAX_TID_OFFSET_BYTES: u64 = 2048;
 
 /// What of `_PyEval_EvalFrameDefault` may run before a call of the interpreter has linked its first frame. The furthest such
 /// store of the builds of 3.11 to 3.15 at hand (gcc and clang, with and without the GIL) begins 141 bytes in.
@@ -66,8 +64,7 @@ impl fmt::Display for HostError {
 impl std::error::Error for HostError {}
 
 fn symbol(name: &'static CStr) -> Result<u64, HostError> {
-    // SAFETY: a terminated name; a symbol that is not there gives null.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    let address = platform::symbol(name);
     if address.is_null() {
         Err(HostError::MissingSymbol(name.to_str().unwrap_or("a symbol")))
     } else {
@@ -105,7 +102,7 @@ impl Host {
             has_unsafe_entry: identity.version() >= (3, 11),
             tid_offset_bytes: match layout.thread_state.native_thread_id {
                 Some(_) => None,
-                None => find_tid_offset_bytes(),
+                None => pthread::find_tid_offset_bytes(),
             },
         })
     }
@@ -169,47 +166,8 @@ impl Host {
     }
 }
 
-/// Finds the offset of the kernel thread id in a `struct pthread` by looking at two threads whose ids are known: the one
-/// place where both hold their own id.
-fn find_tid_offset_bytes() -> Option<u64> {
-    let candidates = |of: u64, tid: Tid| -> Vec<u64> {
-        (0..MAX_TID_OFFSET_BYTES)
-            .step_by(4)
-            .filter(|offset| LiveMemory.read_u32(of + offset).is_ok_and(|word| word == tid as u32))
-            .collect()
-    };
-    let own = move || {
-        // SAFETY: returns the calling thread's handle.
-        let pthread = unsafe { libc::pthread_self() };
-        candidates(pthread as u64, platform::own_tid())
-    };
-    let here = own();
-    let there = {
-        let _no_signals_for_it = platform::AllSignalsBlocked::new();
-        std::thread::Builder::new().stack_size(64 * 1024).spawn(own).ok()?.join().ok()?
-    };
-    here.into_iter().find(|offset| there.contains(offset))
-}
-
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("runtime_address", &self.runtime_address).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_id_is_found_in_any_thread() {
-        let Some(offset) = find_tid_offset_bytes() else { panic!("no offset on this C library") };
-        let other = std::thread::spawn(move || {
-            // SAFETY: returns the calling thread's handle.
-            let pthread = unsafe { libc::pthread_self() } as u64;
-            (LiveMemory.read_u32(pthread + offset).ok(), platform::own_tid() as u32)
-        });
-        let (found, expected) = other.join().expect("the thread ends");
-        assert_eq!(found, Some(expected));
     }
 }

@@ -11,40 +11,24 @@
 //!
 //! Left of the ring everything is async-signal-safe; right of it nothing takes the GIL.
 #![deny(unsafe_op_in_unsafe_fn)]
+// What only a signal handler calls, of what handler and collector share.
+#![cfg_attr(windows, allow(dead_code))]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("spprof's capture crate supports Linux only for now; other systems have their place in platform/");
+#[cfg(not(any(target_os = "linux", windows)))]
+compile_error!(
+    "spprof's capture crate supports Linux and Windows for now; other systems have their place in platform/"
+);
 
-#[cfg(feature = "bench")]
-pub mod bench_hooks;
+// On every system.
 mod code_filter;
 #[cfg(test)]
 mod code_filter_tests;
 mod code_lifetime;
 mod collection;
 mod collector;
-mod cpu_context;
-#[cfg(feature = "bench")]
-mod cycle_histogram;
-mod disposition;
-mod examination;
-mod fault;
-#[cfg(test)]
-mod fault_tests;
-mod fork;
 mod gate;
-mod handler;
-mod handler_timing;
 mod host;
-#[cfg(feature = "inject-faults")]
-mod injection;
-#[cfg(all(test, feature = "inject-faults"))]
-mod injection_tests;
 mod nap;
-#[cfg(test)]
-mod nap_tests;
-mod outside;
-mod own_thread;
 mod pages;
 mod platform;
 mod record;
@@ -57,19 +41,78 @@ mod roster;
 mod safe_load;
 mod session;
 mod shared;
-mod sigprof;
 mod slots;
 #[cfg(test)]
 mod slots_tests;
 mod stacks;
 mod symbols;
 mod sync;
-mod takeover;
-#[cfg(test)]
-mod takeover_tests;
-mod termination;
 mod tick;
 mod turnstile;
+
+// Where threads get signals.
+#[cfg(feature = "bench")]
+pub mod bench_hooks;
+#[cfg(unix)]
+mod cpu_context;
+#[cfg(feature = "bench")]
+mod cycle_histogram;
+#[cfg(unix)]
+mod disposition;
+#[cfg(unix)]
+mod examination;
+#[cfg(unix)]
+mod fault;
+#[cfg(all(test, unix))]
+mod fault_tests;
+#[cfg(unix)]
+mod fork;
+#[cfg(unix)]
+mod handler;
+#[cfg(unix)]
+mod handler_timing;
+#[cfg(feature = "inject-faults")]
+mod injection;
+#[cfg(all(test, feature = "inject-faults"))]
+mod injection_tests;
+#[cfg(all(test, unix))]
+mod nap_tests;
+#[cfg(unix)]
+mod outside;
+#[cfg(unix)]
+mod own_thread;
+#[cfg(unix)]
+mod pthread;
+#[cfg(unix)]
+mod sigprof;
+#[cfg(unix)]
+mod takeover;
+#[cfg(all(test, unix))]
+mod takeover_tests;
+#[cfg(unix)]
+mod termination;
+
+// Where they get none: the same names.
+#[cfg(windows)]
+#[path = "windows/absent.rs"]
+mod absent;
+#[cfg(windows)]
+#[path = "windows/activity.rs"]
+mod activity;
+#[cfg(windows)]
+#[path = "windows/examination.rs"]
+mod examination;
+#[cfg(windows)]
+#[path = "windows/fault.rs"]
+mod fault;
+#[cfg(windows)]
+#[path = "windows/outside.rs"]
+mod outside;
+#[cfg(windows)]
+#[path = "windows/own_thread.rs"]
+mod own_thread;
+#[cfg(windows)]
+use absent::{fork, pthread, sigprof, termination};
 
 // Fake memory, for the tests of the handler on wrong values.
 #[cfg(all(test, feature = "inject-faults"))]

@@ -15,7 +15,8 @@ use profile::{Gil, Running, State};
 
 use crate::handler::is_in_gil;
 use crate::host::Host;
-use crate::platform::{self, Doing, TaskFiles, Tid};
+use crate::platform::{self, Doing, TaskFiles};
+use crate::roster::LiveThread;
 use crate::safe_load::LiveMemory;
 use crate::shared::Shared;
 use crate::symbols::Symbols;
@@ -23,23 +24,23 @@ use crate::symbols::Symbols;
 /// What a look found.
 pub(crate) enum Look<'a> {
     /// Blocked; its frames are in the buffer, and what they name is alive while the lock is held.
-    Blocked { state: State, truncated: bool, position: u64, symbols: MutexGuard<'a, Symbols> },
+    Seen { state: State, truncated: bool, position: u64, symbols: MutexGuard<'a, Symbols> },
     /// On CPU, or it was for a moment during the look.
     Runs,
     /// The system does not say, or the interpreter knows no single state of the thread.
     CannotTell,
 }
 
-/// Looks at thread `tid`, whose state in the interpreter is at `thread_state` and whose CPU clock shows `cpu_ns`. Fills
-/// `frames`, innermost first.
+/// Looks at a thread whose CPU clock shows `cpu_ns`. Fills `frames`, innermost first.
 pub(crate) fn look<'a>(
     shared: &'a Shared,
     files: &mut TaskFiles,
-    tid: Tid,
-    thread_state: u64,
+    thread: &LiveThread,
+    _now_ns: u64,
     cpu_ns: u64,
     frames: &mut Vec<RawFrame>,
 ) -> Look<'a> {
+    let LiveThread { tid, thread_state, .. } = *thread;
     if thread_state == 0 {
         return Look::CannotTell;
     }
@@ -63,7 +64,7 @@ pub(crate) fn look<'a>(
         return Look::Runs;
     }
     let truncated = matches!(end, WalkEnd::Truncated);
-    Look::Blocked { state: state.with_truncated(truncated), truncated, position, symbols }
+    Look::Seen { state: state.with_truncated(truncated), truncated, position, symbols }
 }
 
 fn gil(host: &Host, thread_state: u64, futex_address: Option<u64>) -> Gil {

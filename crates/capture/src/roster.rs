@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use interpreter::for_each_thread;
-use profile::{NewThread, Recording, ThreadId};
+use profile::{NewThread, Recording, State, ThreadId};
 use rustc_hash::FxHashMap;
 
 use crate::platform::{self, Tid};
@@ -162,7 +162,8 @@ impl Roster {
         let generation = slot.occupy(tid, seed, cell);
         let value = TickValue { session: shared.session, slot: slot_index, generation };
         // Once ticks have ended nobody would delete a timer any more.
-        match (!self.ticks_have_ended).then(|| platform::create_timer(tid, value.to_bits())) {
+        let has_ticks = platform::HAS_TICKS && !self.ticks_have_ended;
+        match has_ticks.then(|| platform::create_timer(tid, value.to_bits())) {
             Some(Ok(timer)) => slot.set_timer(timer),
             None if platform::thread_cpu_ns(tid).is_some() => {}
             Some(Err(error)) if error.kind() != io::ErrorKind::InvalidInput => {
@@ -178,7 +179,7 @@ impl Roster {
         }
         let given = self.names.remove(&tid);
         let is_named = given.is_some();
-        let is_main = tid == platform::pid();
+        let is_main = tid == platform::main_tid();
         let name = given.unwrap_or_else(|| system_name(tid, is_main));
         let id =
             recording.add_thread(NewThread { native_id: tid as u64, python_id, name, is_main, started_ns: now_ns });
@@ -258,7 +259,7 @@ impl Roster {
     /// Takes the system's names once more: a thread without a `threading` name may have named itself since it was found.
     pub(crate) fn refresh_system_names(&self, recording: &mut Recording) {
         for thread in self.threads.values().filter(|thread| !thread.is_named && !thread.has_ended) {
-            recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::pid()));
+            recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::main_tid()));
         }
     }
 
@@ -314,6 +315,15 @@ impl LiveThread {
         slot.set_phase(PARKED);
     }
 
+    /// Looks that should have come since the last and did not, of a thread that is on CPU and gets no ticks.
+    pub(crate) fn missed_looks(&self, shared: &Shared, now_ns: u64, state: State) -> u64 {
+        let Some(slot) = self.slot_in(shared) else { return 0 };
+        let cell = shared.ticks.cell(now_ns);
+        let elapsed = cell.saturating_sub(slot.last_cell());
+        slot.set_last_cell(cell);
+        if state.is_blocked() { 0 } else { elapsed.saturating_sub(1) }
+    }
+
     /// Asks for a sample of the thread at once: this is its tick of the current cell.
     pub(crate) fn tick_now(&self, shared: &Shared, now_ns: u64) {
         if let Some(slot) = self.slot_in(shared) {
@@ -340,7 +350,7 @@ fn system_name(tid: Tid, is_main: bool) -> String {
     if is_main {
         return "MainThread".to_owned();
     }
-    let inherited = platform::thread_comm(platform::pid());
+    let inherited = platform::thread_comm(platform::main_tid());
     platform::thread_comm(tid)
         .filter(|name| Some(name) != inherited.as_ref())
         .unwrap_or_else(|| format!("Thread-{tid}"))

@@ -7,12 +7,13 @@ use std::arch::global_asm;
 
 use interpreter::{Fault, Memory};
 
+// What a library of Windows exports is listed elsewhere, and its assembler has no word for what is not.
+#[cfg(all(target_arch = "x86_64", not(windows)))]
+global_asm!(".hidden spprof_load_word", ".hidden spprof_load_word_instruction", ".hidden spprof_load_word_faulted",);
+
 #[cfg(target_arch = "x86_64")]
 global_asm!(
     ".text",
-    ".hidden spprof_load_word",
-    ".hidden spprof_load_word_instruction",
-    ".hidden spprof_load_word_faulted",
     ".globl spprof_load_word",
     ".globl spprof_load_word_instruction",
     ".globl spprof_load_word_faulted",
@@ -49,15 +50,24 @@ global_asm!(
     "ret",
 );
 
-/// What [`spprof_load_word`] returns in the two return registers of the C calling convention.
+/// What [`spprof_load_word`] returns in the two return registers of the C calling convention of Unix.
 #[repr(C)]
 struct Loaded {
     value: u64,
     ok: u64,
 }
 
+#[cfg(target_arch = "x86_64")]
+unsafe extern "sysv64" {
+    fn spprof_load_word(address: u64) -> Loaded;
+}
+
+#[cfg(target_arch = "aarch64")]
 unsafe extern "C" {
     fn spprof_load_word(address: u64) -> Loaded;
+}
+
+unsafe extern "C" {
     fn spprof_load_word_instruction();
     fn spprof_load_word_faulted();
 }

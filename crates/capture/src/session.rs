@@ -36,6 +36,9 @@ const SHORTEST_PERIOD: Duration = Duration::from_millis(1);
 /// So often the collector asks whether it is the last thread of the process: a file to read, some 10 µs.
 const LAST_THREAD_CHECK_NS: u64 = 100_000_000;
 
+/// Smallest ring, and the one where nobody writes into it.
+const MIN_RING_BYTES: usize = 64 << 10;
+
 /// Largest ring. At 1 ms a thread on CPU writes 10 records between two looks, 350 bytes each at depth 20 and 16 KiB at depth
 /// 1,000; 2 MiB hold 5,900 of the former and 125 of the latter.
 const MAX_RING_BYTES: usize = 2 << 20;
@@ -160,7 +163,7 @@ fn refused(what: &'static str) -> impl FnOnce(io::Error) -> SessionError {
 }
 
 fn no_memory() -> SessionError {
-    refused("memory")(io::Error::from_raw_os_error(libc::ENOMEM))
+    refused("memory")(io::ErrorKind::OutOfMemory.into())
 }
 
 /// Begins to sample every thread of the process.
@@ -299,12 +302,8 @@ pub fn stats() -> Option<Stats> {
 /// The calling thread begins: it is sampled from now on, under `name` if it has one. `false` without a session.
 pub fn thread_started(name: Option<&str>) -> bool {
     is_active()
-        && with_collector(|collector, _| {
-            // SAFETY: returns the calling thread's handle.
-            let python_id = unsafe { libc::pthread_self() } as u64;
-            collector.thread_started(platform::own_tid(), python_id, name)
-        })
-        .unwrap_or(false)
+        && with_collector(|collector, _| collector.thread_started(platform::own_tid(), platform::own_python_id(), name))
+            .unwrap_or(false)
 }
 
 /// The calling thread ends, or does not want to be sampled any more. `false` if it was not sampled.
@@ -329,7 +328,8 @@ impl Session {
         let _allowed = fault::Allowed::new();
         let start = Moment { unix_ns: platform::realtime_ns(), monotonic_ns: platform::monotonic_ns() };
         reserve::expect_memory();
-        let ring_bytes = (options.memory_limit_bytes / 8).clamp(64 << 10, MAX_RING_BYTES);
+        let max_ring_bytes = if platform::HAS_TICKS { MAX_RING_BYTES } else { MIN_RING_BYTES };
+        let ring_bytes = (options.memory_limit_bytes / 8).clamp(MIN_RING_BYTES, max_ring_bytes);
         let ring_words = (ring_bytes / 8 + 1).next_power_of_two() / 2;
         let ring = Pages::zeroed(ring_words).map_err(refused("memory for the sample ring"))?;
         let slots = Pages::zeroed(MAX_THREADS).map_err(refused("memory for the thread table"))?;
@@ -360,7 +360,7 @@ impl Session {
             return Err(no_memory());
         }
         // From here on the process is touched, and each step is undone if a later one fails.
-        fault::install().map_err(refused("handlers for SIGSEGV and SIGBUS"))?;
+        fault::install().map_err(refused(fault::WHAT))?;
         if let Err(error) = sigprof::install() {
             fault::uninstall();
             return Err(refused("a handler for SIGPROF")(error));
@@ -370,9 +370,7 @@ impl Session {
         gate::open(&shared);
         code_lifetime::install(&shared.host);
         // The first look is the caller's: every thread that lives now is in the recording from its start.
-        // SAFETY: returns the calling thread's handle.
-        let python_id = unsafe { libc::pthread_self() } as u64;
-        collector.first_pass(platform::own_tid(), python_id, platform::own_cpu_ns());
+        collector.first_pass(platform::own_tid(), platform::own_python_id(), platform::own_cpu_ns());
         if collector.has_ended_early() {
             collector.end_ticks();
             release_process();
@@ -420,6 +418,7 @@ impl Session {
     }
 
     /// In a fork's child: everything here belongs to the parent. Nothing is dropped, no lock is taken.
+    #[cfg(unix)]
     pub(crate) fn abandon(self) {
         IS_ACTIVE.store(false, Ordering::SeqCst);
         gate::abandon();

@@ -175,7 +175,7 @@ fn size_bytes(symbol: &Symbol) -> usize {
 }
 
 fn is_below(file: &str, directory: &str) -> bool {
-    !directory.is_empty() && file.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    !directory.is_empty() && file.strip_prefix(directory).is_some_and(|rest| rest.starts_with(std::path::is_separator))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub struct ThreadState {
     pub interpreter: u64,
     /// `pthread_self()` of its thread; 0 before the thread has begun.
     pub thread_id: u64,
-    /// The system's id of its thread; `None` up to 3.10.
+    /// The system's id of its thread; `None` up to 3.10, but on Windows.
     pub native_thread_id: Option<u64>,
 }
 
@@ -58,8 +58,9 @@ pub fn for_each_thread<M: Memory>(
         while state != 0 && read(state, layout.thread_state.interp) == interpreter {
             let Some(left) = threads_left.checked_sub(1) else { return false };
             threads_left = left;
-            let thread_id = read(state, layout.thread_state.thread_id);
-            let native_thread_id = layout.thread_state.native_thread_id.map(|offset| read(state, offset));
+            let id = |offset: u32| layout.thread_id(memory, state, offset).unwrap_or(0);
+            let thread_id = id(layout.thread_state.thread_id);
+            let native_thread_id = layout.thread_state.native_thread_id.map(id);
             if thread_id != 0 {
                 visit(ThreadState { address: state, interpreter, thread_id, native_thread_id });
             }

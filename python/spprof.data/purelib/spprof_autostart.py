@@ -79,7 +79,7 @@ def start() -> None:
         _complain(error)
     else:
         _request = request
-        if request.forks:
+        if request.forks and hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_begin_in_child)
 
 

@@ -4,12 +4,17 @@ The command ends by becoming ``python PROGRAM ARGS`` (exec: the process stays th
 ``_launch/sitecustomize.py`` on PYTHONPATH, which starts the session before the program. So `sys.argv`, `__main__`,
 `sys.path`, tracebacks, the exit status, standard input, Ctrl-C and the outermost frame of every stack are the
 interpreter's own doing, on every version, and not an imitation.
+
+Windows has no exec: what bears the name there ends the process at once and leaves its caller with a status of 0. There the
+command starts ``python PROGRAM ARGS``, waits for it, and ends with its status. Ctrl-C goes to both, as they share
+the console; the program decides what comes of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -86,10 +91,25 @@ def act(options: argparse.Namespace) -> NoReturn:
         environment["PYTHONPATH"] = f"{_LAUNCH_DIRECTORY}{os.pathsep}{others}" if others else _LAUNCH_DIRECTORY
     # Else there is nothing to profile, and `python` says so in its own words.
     interpreter_options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    command = [sys.executable, *interpreter_options, *words]
     try:
-        os.execve(sys.executable, [sys.executable, *interpreter_options, *words], environment)
+        if sys.platform == "win32":
+            sys.exit(_status_of(command, environment))
+        os.execve(sys.executable, command, environment)
     except OSError as error:
         raise UsageError(f"{sys.executable} cannot be run: {error.strerror or error}") from None
+
+
+def _status_of(command: list[str], environment: dict[str, str]) -> int:
+    """Runs a command to its end; its exit status, as `sys.exit` of Windows takes it: a signed number of 32 bits."""
+    with subprocess.Popen(command, env=environment) as process:
+        # Ctrl-C is the program's to act on. A handler that does nothing is not inherited, as ignoring it would be.
+        before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+        try:
+            status = process.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return status - (1 << 32) if status >= 1 << 31 else status
 
 
 def _check_interpreter_options() -> None:

@@ -2,6 +2,7 @@
 //!
 //! Functions marked *handler-safe* only make a system call or read the vDSO.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -56,6 +57,29 @@ pub(crate) fn own_tid() -> Tid {
     // SAFETY: a plain system call.
     unsafe { libc::syscall(libc::SYS_gettid) as Tid }
 }
+
+/// What `threading.get_ident()` gives for the calling thread (`Python/thread_pthread.h`).
+pub(crate) fn own_python_id() -> u64 {
+    // SAFETY: returns the calling thread's handle.
+    unsafe { libc::pthread_self() as u64 }
+}
+
+/// The id of the first thread of the process: the process's own.
+pub(crate) fn main_tid() -> Tid {
+    pid()
+}
+
+/// Address of what this process exports as `name`, null where there is none.
+pub(crate) fn symbol(name: &CStr) -> *const () {
+    // SAFETY: a terminated name; a symbol that is not there gives null.
+    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.cast_const().cast()
+}
+
+/// A thread on CPU looks at itself, at the ticks of its timer or at those that the collector sends.
+pub(crate) const HAS_TICKS: bool = true;
+
+/// A thread whose CPU clock shows what it showed before has not run: it moves with every nanosecond.
+pub(crate) const CLOCK_SHOWS_REST: bool = true;
 
 /// The process id.
 pub(crate) fn pid() -> i32 {

@@ -8,3 +8,8 @@ pub(crate) use linux::*;
 mod task_files;
 #[cfg(target_os = "linux")]
 pub(crate) use task_files::TaskFiles;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::*;

@@ -6,7 +6,7 @@
 
 use super::{
     Bytecode, BytesLayout, CodeLayout, FrameLayout, FrameSize, Gil, Innermost, Interpreter, Layout, LineTableKind,
-    ObjectLayout, Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, gil_size_bytes,
+    ObjectLayout, Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, gil_size_bytes, windows,
 };
 use crate::identity::Identity;
 use crate::memory::Memory;
@@ -108,7 +108,11 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
     let ceval_gil = interpreter.pointer(table.word()?, "interpreter_state.ceval_gil")?;
     let own_gil = table.word()?; // the interpreter's own, which `ceval_gil` points to unless it shares the main one's
     table.skip(1); // gil_runtime_state_enabled
-    let gil_size_bytes = gil_size_bytes(if free_threaded { FREE_THREADED_GIL_CONDITION } else { GIL_CONDITION });
+    let gil_size_bytes = match free_threaded {
+        _ if cfg!(windows) => windows::GIL_SIZE_BYTES,
+        true => gil_size_bytes(FREE_THREADED_GIL_CONDITION),
+        false => gil_size_bytes(GIL_CONDITION),
+    };
     let gil = Structure(u64::from(gil_size_bytes));
     let gil_locked = gil.int(table.word()?.wrapping_sub(own_gil), "interpreter_state.gil_runtime_state_locked")?;
     let gil_last_holder =
@@ -129,8 +133,9 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
     } else {
         None
     };
-    let thread_id = thread.pointer(table.word()?, "thread_state.thread_id")?;
-    let native_thread_id = thread.pointer(table.word()?, "thread_state.native_thread_id")?;
+    let id_bytes = if cfg!(windows) { windows::ID_BYTES } else { 8 };
+    let thread_id = thread.field(table.word()?, u64::from(id_bytes), "thread_state.thread_id")?;
+    let native_thread_id = thread.field(table.word()?, u64::from(id_bytes), "thread_state.native_thread_id")?;
     let datastack_chunk = thread.pointer(table.word()?, "thread_state.datastack_chunk")?;
     table.skip(1); // status
     if from_15 {
@@ -236,6 +241,7 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
             next: thread_next,
             interp: thread_interp,
             thread_id,
+            id_bytes,
             native_thread_id: Some(native_thread_id),
             innermost: Innermost::Direct(current_frame),
             base_frame,
@@ -276,5 +282,6 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
         gil_size_bytes,
         gil_last_holder,
         gil_locked,
+        gil_waiters: if cfg!(windows) && !free_threaded { Some(windows::GIL_CONDITIONS) } else { None },
     })
 }

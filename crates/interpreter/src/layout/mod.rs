@@ -2,6 +2,7 @@
 
 mod debug_offsets;
 mod tables;
+mod windows;
 
 use alloc::format;
 use alloc::string::String;
@@ -43,6 +44,8 @@ pub struct Layout {
     pub gil_last_holder: u32,
     /// `locked` in it, an int.
     pub gil_locked: u32,
+    /// What in it says whether any thread waits for it; only where a thread cannot be asked what it waits for (Windows).
+    pub gil_waiters: Option<GilWaiters>,
 }
 
 /// Offsets in `_PyRuntimeState`.
@@ -72,9 +75,11 @@ pub struct ThreadStateLayout {
     pub next: u32,
     /// `interp`.
     pub interp: u32,
-    /// `thread_id`: `pthread_self()` of the thread.
+    /// `thread_id`: `pthread_self()` of the thread, on Windows the system's id of it.
     pub thread_id: u32,
-    /// `native_thread_id`, from 3.11.
+    /// `sizeof(unsigned long)`, the type of both ids: 4 on Windows, 8 elsewhere.
+    pub id_bytes: u32,
+    /// `native_thread_id`, from 3.11; on Windows before as well, where `thread_id` is the same.
     pub native_thread_id: Option<u32>,
     /// Where the innermost frame is found.
     pub innermost: Innermost,
@@ -244,6 +249,16 @@ pub enum Gil {
     PointerInInterpreter(u32),
 }
 
+/// Where the GIL keeps those who wait for it: its condition variables, the second of which is for a thread that has let go of
+/// it and waits until another has taken it. Each is zero while nobody waits (`Include/internal/pycore_condvar.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GilWaiters {
+    /// CPython's own condition variables, up to 3.12: `waiting`, an int.
+    Counts([u32; 2]),
+    /// The system's, from 3.13: a pointer-sized word.
+    Words([u32; 2]),
+}
+
 /// `sizeof(struct _gil_runtime_state)` where the first of its two condition variables is at that offset; each is followed by
 /// a mutex, and nothing else follows (`Include/internal/pycore_gil.h`, 3.9 to 3.15).
 const fn gil_size_bytes(before_condition_bytes: u32) -> u32 {
@@ -307,15 +322,18 @@ impl Layout {
         if identity.is_prerelease() && !debug_offsets::is_frozen_prerelease(identity) {
             return Err(unsupported);
         }
-        match (identity.version(), identity.free_threaded) {
-            ((3, 9), false) => Ok(tables::python_3_9(*identity)),
-            ((3, 10), false) => Ok(tables::python_3_10(*identity)),
-            ((3, 11), false) => Ok(tables::python_3_11(*identity)),
-            ((3, 12), false) => Ok(tables::python_3_12(*identity)),
-            ((3, 13..=15), _) => debug_offsets::read(identity, memory, runtime_address)
-                .map_err(|what| LayoutError::DebugOffsets { identity: *identity, what }),
-            _ => Err(unsupported),
-        }
+        let layout = match (identity.version(), identity.free_threaded) {
+            ((3, 9), false) => tables::python_3_9(*identity),
+            ((3, 10), false) => tables::python_3_10(*identity),
+            ((3, 11), false) => tables::python_3_11(*identity),
+            ((3, 12), false) => tables::python_3_12(*identity),
+            ((3, 13..=15), _) => {
+                return debug_offsets::read(identity, memory, runtime_address)
+                    .map_err(|what| LayoutError::DebugOffsets { identity: *identity, what });
+            }
+            _ => return Err(unsupported),
+        };
+        Ok(if cfg!(windows) { windows::adapted(layout) } else { layout })
     }
 
     /// One sentence for people: what it is and where the offsets come from.
@@ -341,6 +359,25 @@ impl Layout {
     /// Address of the innermost frame of the thread whose state is at `thread_state`, 0 where it has none; handler-safe.
     pub fn innermost_frame<M: Memory>(&self, memory: &M, thread_state: u64) -> Option<u64> {
         crate::frame_walk::innermost(memory, self, thread_state).ok()
+    }
+
+    /// The system's or the interpreter's id of a thread that is at `offset` in the thread state at `thread_state`.
+    pub fn thread_id<M: Memory>(&self, memory: &M, thread_state: u64, offset: u32) -> Option<u64> {
+        let address = thread_state.wrapping_add(u64::from(offset));
+        match self.thread_state.id_bytes {
+            4 => memory.read_u32(address).map(u64::from).ok(),
+            _ => memory.read_u64(address).ok(),
+        }
+    }
+
+    /// Whether no thread waits for the GIL whose structure is at `gil`; `false` where it does not say.
+    pub fn nobody_waits_for<M: Memory>(&self, memory: &M, gil: u64) -> bool {
+        let at = |offset: u32| gil.wrapping_add(u64::from(offset));
+        match self.gil_waiters {
+            None => false,
+            Some(GilWaiters::Counts(counts)) => counts.iter().all(|count| memory.read_u32(at(*count)) == Ok(0)),
+            Some(GilWaiters::Words(words)) => words.iter().all(|word| memory.read_u64(at(*word)) == Ok(0)),
+        }
     }
 
     /// Address of the structure of the GIL that `thread_state` would have to take; handler-safe.

@@ -21,6 +21,7 @@ pub(super) fn python_3_9(identity: Identity) -> Layout {
             next: 8,
             interp: 16,
             thread_id: 176,
+            id_bytes: 8,
             native_thread_id: None,
             innermost: Innermost::Direct(24),
             base_frame: None,
@@ -60,6 +61,7 @@ pub(super) fn python_3_9(identity: Identity) -> Layout {
         gil_size_bytes: gil_size_bytes(32),
         gil_last_holder: 8,
         gil_locked: 16,
+        gil_waiters: None,
     }
 }
 
@@ -74,6 +76,7 @@ pub(super) fn python_3_10(identity: Identity) -> Layout {
             next: 8,
             interp: 16,
             thread_id: 176,
+            id_bytes: 8,
             native_thread_id: None,
             innermost: Innermost::Direct(24),
             base_frame: None,
@@ -113,6 +116,7 @@ pub(super) fn python_3_10(identity: Identity) -> Layout {
         gil_size_bytes: gil_size_bytes(32),
         gil_last_holder: 8,
         gil_locked: 16,
+        gil_waiters: None,
     }
 }
 
@@ -127,6 +131,7 @@ pub(super) fn python_3_11(identity: Identity) -> Layout {
             next: 8,
             interp: 16,
             thread_id: 152,
+            id_bytes: 8,
             native_thread_id: Some(160),
             innermost: Innermost::ThroughCFrame { cframe: 56, current_frame: 8 },
             base_frame: None,
@@ -166,6 +171,7 @@ pub(super) fn python_3_11(identity: Identity) -> Layout {
         gil_size_bytes: gil_size_bytes(32),
         gil_last_holder: 8,
         gil_locked: 16,
+        gil_waiters: None,
     }
 }
 
@@ -180,6 +186,7 @@ pub(super) fn python_3_12(identity: Identity) -> Layout {
             next: 8,
             interp: 16,
             thread_id: 136,
+            id_bytes: 8,
             native_thread_id: Some(144),
             innermost: Innermost::ThroughCFrame { cframe: 56, current_frame: 0 },
             base_frame: None,
@@ -212,5 +219,6 @@ pub(super) fn python_3_12(identity: Identity) -> Layout {
         gil_size_bytes: gil_size_bytes(32),
         gil_last_holder: 8,
         gil_locked: 16,
+        gil_waiters: None,
     }
 }

@@ -1,0 +1,37 @@
+//! What this system allows, found out by asking for it: the facts behind `spprof doctor`.
+
+use crate::platform;
+
+/// The outcome.
+#[derive(Debug, Default)]
+pub struct Examination {
+    /// Topic and finding, one sentence each.
+    pub findings: Vec<(&'static str, String)>,
+    /// What stands in the way of profiling.
+    pub problems: Vec<String>,
+}
+
+/// Asks the system for what a session needs, and gives it back at once.
+pub fn examine_system() -> Examination {
+    let mut outcome = Examination::default();
+    outcome
+        .findings
+        .push(("sampling", "each thread is suspended for a moment and looked at once an interval".to_owned()));
+    let clocks = match platform::cycles_per_ms() {
+        Some(rate) => format!("the CPU time of threads is counted in cycles, {rate} a millisecond"),
+        None => "the CPU time of threads is told in steps of the system's clock tick, 10 to 16 ms".to_owned(),
+    };
+    outcome.findings.push(("clocks", clocks));
+    outcome.findings.push(("threads", format!("{} in this process", platform::own_threads().len())));
+    if !platform::can_be_opened(platform::own_tid()) {
+        outcome.problems.push(
+            "The system does not let the threads of this process be opened, so none could be looked at.".to_owned(),
+        );
+    }
+    outcome
+}
+
+/// `Windows-10.0.19045-AMD64`.
+pub fn system_name() -> String {
+    platform::system_name()
+}

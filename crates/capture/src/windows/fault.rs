@@ -1,0 +1,102 @@
+//! Access violations while profiling: ours are those of one load instruction, everything else goes on as if we were not there.
+//!
+//! A vectored handler is asked before anything of the program's. It knows ours by the program counter alone, as the handler
+//! for SIGSEGV does elsewhere.
+
+use std::ffi::c_void;
+use std::io;
+use std::ptr;
+use std::sync::Mutex;
+
+use windows_sys::Win32::Foundation::{
+    EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR, STATUS_GUARD_PAGE_VIOLATION,
+};
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    AddVectoredExceptionHandler, EXCEPTION_POINTERS, RemoveVectoredExceptionHandler,
+};
+
+use crate::platform;
+use crate::safe_load;
+
+/// What a vectored handler returns (Windows documentation of `PVECTORED_EXCEPTION_HANDLER`).
+const CONTINUE_EXECUTION: i32 = -1;
+const CONTINUE_SEARCH: i32 = 0;
+
+/// What [`install`] asks for.
+pub(crate) const WHAT: &str = "a handler for access violations";
+
+/// The handle of our handler as a number, 0 while there is none.
+static INSTALLED: Mutex<usize> = Mutex::new(0);
+
+/// Puts our handler before all others. To be called again from time to time: a program that enables faulthandler during a
+/// session would otherwise be told of our faults.
+///
+/// # Errors
+/// When the system has no memory for it.
+pub(crate) fn install() -> io::Result<()> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // SAFETY: a function that lives as long as the process: extension modules are never unloaded.
+    let handle = unsafe { AddVectoredExceptionHandler(1, Some(on_exception)) };
+    if handle.is_null() {
+        return Err(platform::last_error());
+    }
+    // The new one stands before the old goes, so there is always one.
+    remove(std::mem::replace(&mut *installed, handle as usize));
+    Ok(())
+}
+
+/// Takes it away.
+pub(crate) fn uninstall() {
+    let mut installed = INSTALLED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    remove(std::mem::take(&mut *installed));
+}
+
+fn remove(handle: usize) {
+    if handle != 0 {
+        // SAFETY: what the system gave for our handler, and only once.
+        unsafe { RemoveVectoredExceptionHandler(ptr::without_provenance::<c_void>(handle)) };
+    }
+}
+
+unsafe extern "system" fn on_exception(exception: *mut EXCEPTION_POINTERS) -> i32 {
+    // SAFETY: the system passes a record and a context that are whole; nobody else has them while we run.
+    unsafe {
+        let code = (*(*exception).ExceptionRecord).ExceptionCode;
+        let context = (*exception).ContextRecord;
+        let is_load =
+            [EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR, STATUS_GUARD_PAGE_VIOLATION].contains(&code);
+        if is_load && (*context).Rip == safe_load::faulting_instruction() as u64 {
+            (*context).Rip = safe_load::recovery_instruction() as u64;
+            return CONTINUE_EXECUTION;
+        }
+    }
+    CONTINUE_SEARCH
+}
+
+/// A fault is always delivered: there is nothing that could block it.
+pub(crate) struct Allowed;
+
+impl Allowed {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use interpreter::{Fault, Memory};
+
+    use crate::safe_load::LiveMemory;
+    use crate::session::with_faults_caught;
+
+    #[test]
+    fn a_bad_address_is_an_error_and_a_good_one_is_read() {
+        let word = 0x1234_5678_9abc_def0_u64;
+        with_faults_caught(|| {
+            assert_eq!(LiveMemory.read_u64((&raw const word) as u64), Ok(word));
+            for bad in [0, 0x10_000 - 8, 0x7fff_ffff_f000, u64::MAX & !7, 0x8000_0000_0000_0000] {
+                assert_eq!(LiveMemory.read_u64(bad), Err(Fault), "{bad:#x}");
+            }
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! A sample of a thread, taken by the collector while the thread stands still.
+//!
+//! The thread is suspended for as long as its registers and frames are read, some microseconds. Meanwhile the collector
+//! allocates nothing, takes no lock, loads nothing and calls nothing of CPython: the thread may hold any lock there is. What is
+//! needed is made ready before, the lock over the symbols too, which the thread may be about to take in the deallocation hook.
+//!
+//! A read that faults is dispatched by the system under a lock of its own, which is held alone only by who adds or removes a
+//! vectored handler. A thread in that call is in no change of its frames, so nothing that is read of it faults.
+
+use std::sync::MutexGuard;
+
+use interpreter::{Memory, RawFrame, WalkEnd, walk};
+use profile::{Gil, Running, State};
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::Diagnostics::Debug::{
+    CONTEXT, CONTEXT_CONTROL_AMD64, CONTEXT_INTEGER_AMD64, GetThreadContext,
+};
+use windows_sys::Win32::System::Threading::{ResumeThread, SuspendThread};
+
+use crate::activity::{Activity, activity, is_at_rest};
+use crate::collection;
+use crate::host::Host;
+use crate::platform::{self, TaskFiles, Tid};
+use crate::roster::LiveThread;
+use crate::safe_load::LiveMemory;
+use crate::shared::{Shared, add};
+use crate::symbols::Symbols;
+
+/// A thread that is met while the interpreter changes its chain of frames is looked at again at once: it must only come to run
+/// the few instructions that are left. So often in a row, then the sample is lost and counted, and the thread's next one
+/// carries its weight.
+const MAX_TORN_RETRIES: u32 = 20;
+
+/// What a look found.
+pub(crate) enum Look<'a> {
+    /// Its frames are in the buffer, and what they name is alive while the lock is held.
+    Seen { state: State, truncated: bool, position: u64, symbols: MutexGuard<'a, Symbols> },
+    /// It is the thread that looks, or it was torn too often.
+    Runs,
+    /// The system does not let it be looked at, or the interpreter knows no single state of it.
+    CannotTell,
+}
+
+/// `CONTEXT` must begin at a multiple of 16.
+#[repr(C, align(16))]
+struct Registers(CONTEXT);
+
+/// What was found while the thread stood still.
+struct Found {
+    end: WalkEnd,
+    program_counter: u64,
+    gil: Gil,
+    in_gc: bool,
+}
+
+/// Looks at a thread whose CPU clock shows `cpu_ns` at `now_ns`. Fills `frames`, innermost first.
+pub(crate) fn look<'a>(
+    shared: &'a Shared,
+    _files: &mut TaskFiles,
+    thread: &LiveThread,
+    now_ns: u64,
+    cpu_ns: u64,
+    frames: &mut Vec<RawFrame>,
+) -> Look<'a> {
+    let LiveThread { tid, thread_state, .. } = *thread;
+    let used_ns = cpu_ns.saturating_sub(thread.counted_cpu_ns);
+    let elapsed_ns = now_ns.saturating_sub(thread.counted_to_ns);
+    if thread_state == 0 {
+        return Look::CannotTell;
+    }
+    if tid == platform::own_tid() {
+        return Look::Runs;
+    }
+    for attempt in 0..=MAX_TORN_RETRIES {
+        if attempt > 0 {
+            std::thread::yield_now();
+        }
+        frames.clear();
+        // The walk shows no more than that, so nothing is allocated while the thread stands still.
+        frames.reserve(shared.max_depth_frames);
+        let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let found = platform::with_thread(tid, |handle| {
+            stand_still(handle, |registers| examine(shared, tid, thread_state, registers, frames))
+        });
+        let Some(Some(found)) = found else { return Look::CannotTell };
+        if matches!(found.end, WalkEnd::Torn(_)) {
+            add(&shared.counts.put_off, 1);
+            continue;
+        }
+        let truncated = matches!(found.end, WalkEnd::Truncated);
+        let running = match activity(&LiveMemory, found.program_counter) {
+            Activity::InSystemCall if is_at_rest(used_ns, elapsed_ns) => Running::Blocked,
+            Activity::InSystemCall | Activity::InProgram => Running::OnCpu,
+        };
+        let gil = match (found.gil, running) {
+            // One that runs does not wait; of one that is blocked only this is known, that somebody waits.
+            (Gil::Unknown, Running::OnCpu) if !shared.host.layout.free_threaded => Gil::Detached,
+            (gil, _) => gil,
+        };
+        let state = State::new(running, gil).with_truncated(truncated).with_in_gc(found.in_gc);
+        return Look::Seen { state, truncated, position: shared.ring.reserved_position(), symbols };
+    }
+    add(&shared.counts.torn, 1);
+    Look::Runs
+}
+
+/// Suspends the thread of `handle`, shows its registers to `look`, and lets it go on. `None` where it cannot be suspended: it
+/// has ended, or the program has suspended it too often itself.
+fn stand_still<T>(handle: HANDLE, look: impl FnOnce(&CONTEXT) -> T) -> Option<T> {
+    // SAFETY: all-zero is a valid context.
+    let mut registers = Registers(unsafe { std::mem::zeroed() });
+    registers.0.ContextFlags = CONTEXT_CONTROL_AMD64 | CONTEXT_INTEGER_AMD64;
+    // SAFETY: a handle of a thread of this process that is not the calling one.
+    if unsafe { SuspendThread(handle) } == u32::MAX {
+        return None;
+    }
+    // The call above only asks for it; this one returns when the thread has come to a stand.
+    // SAFETY: the structure is whole, aligned and says what is to be filled in.
+    let known = unsafe { GetThreadContext(handle, &raw mut registers.0) };
+    let seen = (known != 0).then(|| look(&registers.0));
+    // SAFETY: as above; it was suspended once by us.
+    unsafe { ResumeThread(handle) };
+    seen
+}
+
+/// What there is to see of a thread that stands still. Allocates nothing and takes no lock.
+fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, frames: &mut Vec<RawFrame>) -> Found {
+    let host = &shared.host;
+    let program_counter = registers.Rip;
+    let layout = &host.layout;
+    let is_its_own = layout.thread_id(&LiveMemory, thread_state, layout.thread_state.thread_id) == Some(tid as u64);
+    if !is_its_own || host.is_entering_interpreter(program_counter) {
+        let end = WalkEnd::Torn(interpreter::TornReason::Unlinked);
+        return Found { end, program_counter, gil: Gil::Unknown, in_gc: false };
+    }
+    let capacity = frames.capacity();
+    let end = walk(&LiveMemory, layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {
+        shared.filter.mark(frame.code_address);
+        if frames.len() < capacity {
+            frames.push(frame);
+        }
+    });
+    let gil = gil(host, thread_state);
+    let in_gc = gil == Gil::Holds && collection::is_collecting(shared, thread_state);
+    Found { end, program_counter, gil, in_gc }
+}
+
+/// What the interpreter's memory says for certain of a thread that stands still.
+fn gil(host: &Host, thread_state: u64) -> Gil {
+    let layout = &host.layout;
+    if layout.free_threaded {
+        return Gil::Unknown;
+    }
+    let Some(gil) = layout.gil_address(&LiveMemory, host.runtime_address, thread_state) else { return Gil::Unknown };
+    let holder = LiveMemory.read_u64(gil.wrapping_add(u64::from(layout.gil_last_holder)));
+    let locked = LiveMemory.read_u32(gil.wrapping_add(u64::from(layout.gil_locked)));
+    match (holder, locked) {
+        (Ok(holder), Ok(1)) if holder == thread_state => Gil::Holds,
+        _ if layout.nobody_waits_for(&LiveMemory, gil) => Gil::Detached,
+        _ => Gil::Unknown,
+    }
+}
