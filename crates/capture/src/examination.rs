@@ -29,8 +29,8 @@ pub fn examine_system() -> Examination {
     outcome.findings.push(("SIGPROF", owner(libc::SIGPROF, "its handler is called for the signals that are not ours")));
     outcome.findings.push(("SIGSEGV", owner(libc::SIGSEGV, "its handler is called for the faults that are not ours")));
     outcome.findings.push(("SIGTERM", owner(libc::SIGTERM, "the profile is saved by atexit, if the program exits")));
-    match std::fs::read_dir("/proc/self/task") {
-        Ok(tasks) => outcome.findings.push(("threads", format!("{} in this process", tasks.count()))),
+    match platform::thread_count() {
+        Ok(threads) => outcome.findings.push(("threads", format!("{threads} in this process"))),
         Err(error) => outcome.findings.push((
             "threads",
             format!("/proc cannot be read ({error}): threads without a Python name are shown by number"),

@@ -12,8 +12,8 @@
 //! Left of the ring everything is async-signal-safe; right of it nothing takes the GIL.
 #![deny(unsafe_op_in_unsafe_fn)]
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("spprof's capture crate supports Linux only for now; other systems have their place in platform/");
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+compile_error!("spprof's capture crate knows Linux and macOS; other systems have their place in platform/");
 
 #[cfg(feature = "bench")]
 pub mod bench_hooks;

@@ -7,7 +7,7 @@ use std::arch::global_asm;
 
 use interpreter::{Fault, Memory};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 global_asm!(
     ".text",
     ".hidden spprof_load_word",
@@ -28,7 +28,7 @@ global_asm!(
     "ret",
 );
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
 global_asm!(
     ".text",
     ".hidden spprof_load_word",
@@ -44,6 +44,48 @@ global_asm!(
     "ldr x0, [x0]",
     "ret",
     "spprof_load_word_faulted:",
+    "mov x0, #0",
+    "mov x1, #0",
+    "ret",
+);
+
+#[cfg(all(target_arch = "x86_64", target_os = "macos"))]
+global_asm!(
+    ".text",
+    ".private_extern _spprof_load_word",
+    ".private_extern _spprof_load_word_instruction",
+    ".private_extern _spprof_load_word_faulted",
+    ".globl _spprof_load_word",
+    ".globl _spprof_load_word_instruction",
+    ".globl _spprof_load_word_faulted",
+    ".p2align 4",
+    "_spprof_load_word:",
+    "mov edx, 1",
+    "_spprof_load_word_instruction:",
+    "mov rax, qword ptr [rdi]",
+    "ret",
+    "_spprof_load_word_faulted:",
+    "xor eax, eax",
+    "xor edx, edx",
+    "ret",
+);
+
+#[cfg(all(target_arch = "aarch64", target_os = "macos"))]
+global_asm!(
+    ".text",
+    ".private_extern _spprof_load_word",
+    ".private_extern _spprof_load_word_instruction",
+    ".private_extern _spprof_load_word_faulted",
+    ".globl _spprof_load_word",
+    ".globl _spprof_load_word_instruction",
+    ".globl _spprof_load_word_faulted",
+    ".p2align 4",
+    "_spprof_load_word:",
+    "mov x1, #1",
+    "_spprof_load_word_instruction:",
+    "ldr x0, [x0]",
+    "ret",
+    "_spprof_load_word_faulted:",
     "mov x0, #0",
     "mov x1, #0",
     "ret",

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use super::posix::pid;
+
 /// The kernel's id of a thread.
 pub(crate) type Tid = i32;
 
@@ -53,12 +55,6 @@ fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
 pub(crate) fn own_tid() -> Tid {
     // SAFETY: a plain system call.
     unsafe { libc::syscall(libc::SYS_gettid) as Tid }
-}
-
-/// The process id.
-pub(crate) fn pid() -> i32 {
-    // SAFETY: a plain system call.
-    unsafe { libc::getpid() }
 }
 
 /// A one-shot kernel timer that signals one thread. The kernel's ids begin at 0, so absence is `Option`, never 0.
@@ -199,10 +195,6 @@ pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The signals that an instruction can raise.
-const RAISED_BY_INSTRUCTIONS: [libc::c_int; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
-
 /// Gives the calling thread a table of descriptors of its own, and an empty one. Files that it opens then neither take a
 /// number that the program has just freed nor close one that it has put there meanwhile, and nothing that the program
 /// closes is held open. `false` where the system cannot do it (before Linux 5.9) or a sandbox does not let it.
@@ -241,20 +233,6 @@ pub(crate) fn prefer_short_slices() {
     }
 }
 
-/// Name, release and machine of the system as `uname(2)` has them.
-pub(crate) fn system_name() -> String {
-    // SAFETY: all-zero is a valid `utsname`, which the call fills in with strings that end in 0.
-    let name = unsafe {
-        let mut name: libc::utsname = std::mem::zeroed();
-        libc::uname(&raw mut name);
-        name
-    };
-    let text = |field: &[libc::c_char]| -> String {
-        field.iter().map(|unit| *unit as u8).take_while(|byte| *byte != 0).map(char::from).collect()
-    };
-    format!("{}-{}-{}", text(&name.sysname), text(&name.release), text(&name.machine))
-}
-
 /// Whether all threads of the process have exited but the calling one. The process would be over, were it not for that:
 /// its first thread may exit before the others, and stays as a zombie then. `false` where the system does not say.
 pub(crate) fn is_last_thread() -> bool {
@@ -280,33 +258,65 @@ fn is_state_of_exited(stat: &str) -> bool {
     matches!(state, Some('Z' | 'X'))
 }
 
-/// The signal mask of the calling thread with every signal blocked, put back when dropped: a thread spawned meanwhile
-/// inherits the full mask, so no signal of the program is ever delivered to it. Signals that it would raise itself are not
-/// blocked: our loads may fault, and a fault that is blocked ends the process without its handler being asked (Linux
-/// `kernel/signal.c`, `force_sig_info_to_task`).
-pub(crate) struct AllSignalsBlocked(libc::sigset_t);
+/// What a signal says of where it comes from.
+pub(crate) enum Sender {
+    /// A timer, or somebody who sent this value along.
+    Carries(u64),
+    /// The system had no room for what belongs to it (RLIMIT_SIGPENDING).
+    Unsaid,
+    /// Somebody, without a value.
+    Somebody,
+}
 
-impl AllSignalsBlocked {
-    pub(crate) fn new() -> Self {
-        // SAFETY: both sets are initialised by the calls before they are read.
-        unsafe {
-            let mut all: libc::sigset_t = std::mem::zeroed();
-            let mut before: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            for signal in RAISED_BY_INSTRUCTIONS {
-                libc::sigdelset(&raw mut all, signal);
-            }
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-            Self(before)
-        }
+/// Reads what a signal says of itself; handler-safe.
+///
+/// # Safety
+/// `info` must be what an SA_SIGINFO handler was given.
+pub(crate) unsafe fn sender(info: *const libc::siginfo_t) -> Sender {
+    // SAFETY: promised by the caller. Signals of timers and queued ones carry a value, others a sender (sigaction(2)).
+    let (code, value, sender) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as u64, (*info).si_pid()) };
+    match code {
+        libc::SI_TIMER | SENT_BY_SAMPLER => Sender::Carries(value),
+        libc::SI_USER if sender == 0 => Sender::Unsaid,
+        _ => Sender::Somebody,
     }
 }
 
-impl Drop for AllSignalsBlocked {
-    fn drop(&mut self) {
-        // SAFETY: the set was filled in by `new`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
-    }
+/// Where the calling thread's errno is; handler-safe: glibc and musl keep it in initial-exec thread storage.
+pub(crate) fn errno_location() -> *mut libc::c_int {
+    // SAFETY: a plain question.
+    unsafe { libc::__errno_location() }
+}
+
+/// Memory that broke somewhere, of no instruction in particular (Linux `include/uapi/asm-generic/siginfo.h`): the one fault
+/// of the kernel's that does not come again when its handler returns.
+const BUS_MCEERR_AO: libc::c_int = 5;
+
+/// Whether the kernel raised a SIGSEGV or SIGBUS of that `si_code`, and nobody sent it. Handler-safe.
+pub(crate) fn is_fault(code: libc::c_int) -> bool {
+    code > 0
+}
+
+/// Whether the same fault comes again when its handler returns; handler-safe.
+pub(crate) fn comes_again(signal: libc::c_int, code: libc::c_int) -> bool {
+    is_fault(code) && (signal != libc::SIGBUS || code != BUS_MCEERR_AO)
+}
+
+/// Sends a signal to the calling thread once more, as it was: a process may send itself any code. Handler-safe.
+///
+/// # Safety
+/// `info` must be what an SA_SIGINFO handler was given.
+pub(crate) unsafe fn send_again(signal: libc::c_int, info: *const libc::siginfo_t) {
+    // SAFETY: a plain system call with integers, and the kernel's own `siginfo_t`.
+    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid(), own_tid(), signal, info) };
+}
+
+/// How many threads the process has.
+///
+/// # Errors
+/// What reading `/proc` says.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 #[cfg(test)]
@@ -361,11 +371,6 @@ mod tests {
         }
         drop(done);
         thread.join().expect("the thread ends");
-    }
-
-    #[test]
-    fn the_system_has_a_name() {
-        assert!(system_name().starts_with("Linux-"), "{}", system_name());
     }
 
     #[test]
