@@ -11,8 +11,8 @@ Every thread is sampled, from within, without privileges; see ``start`` for the 
 
 import sys as _sys
 
-if not _sys.platform.startswith("linux"):
-    raise ImportError(f"spprof runs on Linux for now, not on {_sys.platform}; macOS and Windows are to come")
+if not _sys.platform.startswith(("linux", "darwin")):
+    raise ImportError(f"spprof runs on Linux and macOS for now, not on {_sys.platform}; Windows is to come")
 
 try:
     from . import _native

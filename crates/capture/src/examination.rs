@@ -1,7 +1,7 @@
 //! What this system allows, found out by asking for it: the facts behind `spprof doctor`.
 
 use crate::disposition;
-use crate::platform;
+use crate::platform::{self, Doing};
 
 /// The outcome.
 #[derive(Debug, Default)]
@@ -36,12 +36,26 @@ pub fn examine_system() -> Examination {
             format!("/proc cannot be read ({error}): threads without a Python name are shown by number"),
         )),
     }
+    outcome.findings.push(("blocked threads", blocked_threads(platform::doing(tid)).to_owned()));
+    if let Some(lacks) = platform::LACKS {
+        outcome.findings.push(("system", lacks.to_owned()));
+    }
     if platform::thread_cpu_ns(tid).is_none() {
         outcome
             .problems
             .push("The system does not give the CPU time of threads, so nothing could be weighed.".to_owned());
     }
     outcome
+}
+
+/// What an answer about a thread that runs, the calling one, means for those that do not.
+fn blocked_threads(own: Doing) -> &'static str {
+    match own {
+        Doing::Runs => "are looked at from outside and never interrupted",
+        Doing::Blocked { .. } | Doing::Unknown => {
+            "cannot be told from those that run: one that wakes and waits again is interrupted for each sample"
+        }
+    }
 }
 
 fn owner(signal: libc::c_int, otherwise: &str) -> String {

@@ -3,7 +3,9 @@
 use std::ffi::{CStr, c_void};
 use std::fmt;
 
-use interpreter::{Identity, Layout, LayoutError, Memory};
+#[cfg(target_os = "linux")]
+use interpreter::Memory;
+use interpreter::{Identity, Layout, LayoutError};
 
 use crate::platform::{self, Tid};
 use crate::safe_load::LiveMemory;
@@ -14,6 +16,7 @@ use crate::session::with_faults_caught;
 const TP_DEALLOC_AFTER_TP_NAME_BYTES: u64 = 24;
 
 /// How far into a `struct pthread` its kernel thread id is looked for; glibc 2.28–2.42 has it at 720, musl near 48.
+#[cfg(target_os = "linux")]
 const MAX_TID_OFFSET_BYTES: u64 = 2048;
 
 /// What of `_PyEval_EvalFrameDefault` may run before a call of the interpreter has linked its first frame. The furthest such
@@ -39,6 +42,7 @@ pub struct Host {
     /// It must not be interrupted by a walk while it is being entered.
     has_unsafe_entry: bool,
     /// Where a `pthread_t` points, the kernel's id of the thread stands at this offset (3.9 and 3.10 keep no native id).
+    #[cfg(target_os = "linux")]
     tid_offset_bytes: Option<u64>,
 }
 
@@ -49,6 +53,9 @@ pub enum HostError {
     MissingSymbol(&'static str),
     /// The layout is unknown or does not check out.
     Layout(LayoutError),
+    /// Up to 3.10 the interpreter does not know its threads' native ids, and this C library does not show where it has them.
+    #[cfg(target_os = "linux")]
+    NoThreadIds,
 }
 
 impl fmt::Display for HostError {
@@ -59,6 +66,10 @@ impl fmt::Display for HostError {
                 "this interpreter does not export {name}, which every CPython does; run spprof on an unmodified CPython 3.9 to 3.15"
             ),
             Self::Layout(error) => error.fmt(f),
+            #[cfg(target_os = "linux")]
+            Self::NoThreadIds => f.write_str(
+                "CPython up to 3.10 keeps no native thread ids, and where this C library keeps them was not found; use CPython 3.11 or later"
+            ),
         }
     }
 }
@@ -103,9 +114,10 @@ impl Host {
             eval_frame,
             // Up to 3.10 a frame is linked before it becomes the innermost (`Objects/frameobject.c`, `_PyFrame_New_NoTrack`).
             has_unsafe_entry: identity.version() >= (3, 11),
+            #[cfg(target_os = "linux")]
             tid_offset_bytes: match layout.thread_state.native_thread_id {
                 Some(_) => None,
-                None => find_tid_offset_bytes(),
+                None => Some(find_tid_offset_bytes().ok_or(HostError::NoThreadIds)?),
             },
         })
     }
@@ -127,6 +139,7 @@ impl Host {
             get_unchecked,
             eval_frame: 0,
             has_unsafe_entry: false,
+            #[cfg(target_os = "linux")]
             tid_offset_bytes: None,
         }
     }
@@ -162,7 +175,14 @@ impl Host {
         self.code_type + u64::from(self.layout.type_object.tp_name) + TP_DEALLOC_AFTER_TP_NAME_BYTES
     }
 
+    /// The system's id of the thread whose `pthread_t` is `pthread`: the library says.
+    #[cfg(target_os = "macos")]
+    pub(crate) fn tid_of_pthread(&self, pthread: u64) -> Option<Tid> {
+        platform::tid_of_pthread(pthread)
+    }
+
     /// The kernel's id of the thread whose `pthread_t` is `pthread`, where the C library's layout is known.
+    #[cfg(target_os = "linux")]
     pub(crate) fn tid_of_pthread(&self, pthread: u64) -> Option<Tid> {
         let tid = LiveMemory.read_u32(pthread.checked_add(self.tid_offset_bytes?)?).ok()?;
         Tid::try_from(tid).ok().filter(|tid| *tid > 0)
@@ -171,6 +191,7 @@ impl Host {
 
 /// Finds the offset of the kernel thread id in a `struct pthread` by looking at two threads whose ids are known: the one
 /// place where both hold their own id.
+#[cfg(target_os = "linux")]
 fn find_tid_offset_bytes() -> Option<u64> {
     let candidates = |of: u64, tid: Tid| -> Vec<u64> {
         (0..MAX_TID_OFFSET_BYTES)
@@ -197,7 +218,7 @@ impl fmt::Debug for Host {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

@@ -172,7 +172,7 @@ impl Roster {
         }
         let given = self.names.remove(&tid);
         let is_named = given.is_some();
-        let is_main = tid == platform::pid();
+        let is_main = tid == platform::main_tid();
         let name = given.unwrap_or_else(|| system_name(tid, is_main));
         let id =
             recording.add_thread(NewThread { native_id: tid as u64, python_id, name, is_main, started_ns: now_ns });
@@ -252,7 +252,7 @@ impl Roster {
     /// Takes the system's names once more: a thread without a `threading` name may have named itself since it was found.
     pub(crate) fn refresh_system_names(&self, recording: &mut Recording) {
         for thread in self.threads.values().filter(|thread| !thread.is_named && !thread.has_ended) {
-            recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::pid()));
+            recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::main_tid()));
         }
     }
 
@@ -325,7 +325,7 @@ fn system_name(tid: Tid, is_main: bool) -> String {
     if is_main {
         return "MainThread".to_owned();
     }
-    let inherited = platform::thread_comm(platform::pid());
+    let inherited = platform::thread_comm(platform::main_tid());
     platform::thread_comm(tid)
         .filter(|name| Some(name) != inherited.as_ref())
         .unwrap_or_else(|| format!("Thread-{tid}"))

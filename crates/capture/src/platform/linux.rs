@@ -19,6 +19,9 @@ const PER_THREAD_CPU_CLOCK: i32 = 4 | 2;
 /// RLIMIT_SIGPENDING 0, but a thread may send one to itself only (Linux `kernel/signal.c`, `do_rt_tgsigqueueinfo`).
 pub(crate) const SENT_BY_SAMPLER: i32 = libc::SI_QUEUE;
 
+/// What no system of this kind can do, for `spprof doctor`.
+pub(crate) const LACKS: Option<&str> = None;
+
 /// Monotonic time in ns; handler-safe.
 pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0)
@@ -55,6 +58,11 @@ fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
 pub(crate) fn own_tid() -> Tid {
     // SAFETY: a plain system call.
     unsafe { libc::syscall(libc::SYS_gettid) as Tid }
+}
+
+/// The id of the thread that the process began with.
+pub(crate) fn main_tid() -> Tid {
+    pid()
 }
 
 /// A one-shot kernel timer that signals one thread. The kernel's ids begin at 0, so absence is `Option`, never 0.

@@ -62,6 +62,12 @@ unsafe extern "C" {
     ) -> libc::kern_return_t;
 }
 
+/// What no system of this kind can do, for `spprof doctor`.
+pub(crate) const LACKS: Option<&str> = Some(
+    "macOS gives CPU time in microseconds and signals without a value: a SIGPROF of the program's own may be taken for a tick; \
+     spprof has been built for it but never run on it",
+);
+
 /// Monotonic time in ns, the clock of `time.monotonic()`; handler-safe.
 pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_UPTIME_RAW).unwrap_or(0)
@@ -103,6 +109,14 @@ pub(crate) fn own_tid() -> Tid {
     // SAFETY: 0 is the calling thread; `id` is a valid place to write to.
     unsafe { libc::pthread_threadid_np(0, &raw mut id) };
     Tid::try_from(id).unwrap_or(0)
+}
+
+/// The id of the thread that the process began with: the first in the kernel's list. 0 where there is no list.
+pub(crate) fn main_tid() -> Tid {
+    let threads = all_threads();
+    let first = threads.first().and_then(|port| id_of(*port));
+    threads.iter().for_each(|port| give_back(*port));
+    first.unwrap_or(0)
 }
 
 /// The id of the thread whose `pthread_t` is `pthread`: the library looks whether there is such a thread before it reads it.
