@@ -11,8 +11,8 @@ Every thread is sampled, from within, without privileges; see ``start`` for the 
 
 import sys as _sys
 
-if _sys.platform != "win32" and not _sys.platform.startswith("linux"):
-    raise ImportError(f"spprof runs on Linux and Windows for now, not on {_sys.platform}; macOS is to come")
+if not _sys.platform.startswith(("linux", "darwin", "win32")):
+    raise ImportError(f"spprof runs on Linux, macOS and Windows, not on {_sys.platform}")
 
 try:
     from . import _native

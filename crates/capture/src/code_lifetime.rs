@@ -5,7 +5,7 @@
 //! the GIL and without (code watchers came with 3.12, and extra slots need each code object to be touched first).
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
 use crate::gate;
 use crate::host::Host;
@@ -55,6 +55,9 @@ pub(crate) fn uninstall() {
 }
 
 unsafe extern "C" fn on_dealloc(code: *mut c_void) {
+    // Whoever called us has read the slot, by an ordinary load. With the store in `install`: what stands behind it is there
+    // too. (aarch64 may read ahead of a branch whose target it has guessed.)
+    fence(Ordering::Acquire);
     if let Some(shared) = gate::enter() {
         if reserve::has_run_out() {
             // Nothing is named any more, but the collector may just be reading this code object for the last time.

@@ -10,7 +10,8 @@ use crate::safe_load::LiveMemory;
 use crate::shared::Shared;
 
 /// The collection that `gc.callbacks` told of. Written by the thread that collects, and of use to that thread alone, so the
-/// two words need no order between them.
+/// two words need no order between processors; only its own handler must not come in between and find the second without the
+/// first.
 #[derive(Debug, Default)]
 pub(crate) struct Collection {
     /// 0 while there is none.
@@ -24,7 +25,7 @@ pub fn collection_began() {
         let thread_state = shared.host.own_thread_state();
         let innermost = shared.host.layout.innermost_frame(&LiveMemory, thread_state).unwrap_or(0);
         shared.collection.innermost_frame.store(innermost, Ordering::Relaxed);
-        shared.collection.thread_state.store(thread_state, Ordering::Relaxed);
+        shared.collection.thread_state.store(thread_state, Ordering::Release);
     }
 }
 

@@ -2,6 +2,9 @@
 
 use interpreter::Memory;
 
+#[cfg(target_os = "macos")]
+use crate::platform::mach_answers;
+
 /// The registers of the interrupted thread, in the kernel's `ucontext_t`.
 pub(crate) struct CpuContext<'a>(&'a mut libc::ucontext_t);
 
@@ -15,19 +18,17 @@ pub(crate) struct SystemCallRegisters {
     pub(crate) number: u64,
     /// The first argument; on aarch64, where the result takes its place, only while the call is to be restarted.
     pub(crate) argument: u64,
-    /// The registers that a function keeps for its caller, where the argument may have to be looked for.
+    /// The registers that a function keeps for its caller, where the argument may have to be looked for: x19 to x28. On
+    /// x86_64 it stays where it was.
+    #[cfg(target_arch = "aarch64")]
     pub(crate) kept: [u64; KEPT_REGISTERS],
 }
 
-/// On x86_64 the argument stays where it was.
-#[cfg(target_arch = "x86_64")]
-const KEPT_REGISTERS: usize = 0;
-/// x19 to x28.
 #[cfg(target_arch = "aarch64")]
 const KEPT_REGISTERS: usize = 10;
 
-#[cfg(target_arch = "x86_64")]
-impl<'a> CpuContext<'a> {
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+impl CpuContext<'_> {
     pub(crate) fn program_counter(&self) -> u64 {
         self.0.uc_mcontext.gregs[libc::REG_RIP as usize] as u64
     }
@@ -43,13 +44,12 @@ impl<'a> CpuContext<'a> {
             result: registers[libc::REG_RAX as usize] as u64,
             number: registers[libc::REG_RAX as usize] as u64,
             argument: registers[libc::REG_RDI as usize] as u64,
-            kept: [],
         }
     }
 }
 
-#[cfg(target_arch = "aarch64")]
-impl<'a> CpuContext<'a> {
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+impl CpuContext<'_> {
     pub(crate) fn program_counter(&self) -> u64 {
         self.0.uc_mcontext.pc
     }
@@ -69,7 +69,67 @@ impl<'a> CpuContext<'a> {
     }
 }
 
-impl<'a> CpuContext<'a> {
+#[cfg(target_os = "macos")]
+impl CpuContext<'_> {
+    fn registers(&self) -> &libc::__darwin_mcontext64 {
+        // SAFETY: the kernel puts the registers beside the context and lets it point to them; they live as long.
+        unsafe { &*self.0.uc_mcontext }
+    }
+
+    fn registers_mut(&mut self) -> &mut libc::__darwin_mcontext64 {
+        // SAFETY: as above, and whoever has the context has them.
+        unsafe { &mut *self.0.uc_mcontext }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "macos"))]
+impl CpuContext<'_> {
+    pub(crate) fn program_counter(&self) -> u64 {
+        self.registers().__ss.__rip
+    }
+
+    pub(crate) fn set_program_counter(&mut self, address: u64) {
+        self.registers_mut().__ss.__rip = address;
+    }
+
+    pub(crate) fn system_call_registers(&self) -> SystemCallRegisters {
+        /// The carry flag.
+        const HAS_FAILED: u64 = 1;
+        let registers = &self.registers().__ss;
+        SystemCallRegisters {
+            program_counter: registers.__rip,
+            result: mach_answers::result(registers.__rax, registers.__rflags & HAS_FAILED != 0),
+            number: registers.__rax,
+            argument: registers.__rdi,
+        }
+    }
+}
+
+#[cfg(all(target_arch = "aarch64", target_os = "macos"))]
+impl CpuContext<'_> {
+    pub(crate) fn program_counter(&self) -> u64 {
+        self.registers().__ss.__pc
+    }
+
+    pub(crate) fn set_program_counter(&mut self, address: u64) {
+        self.registers_mut().__ss.__pc = address;
+    }
+
+    pub(crate) fn system_call_registers(&self) -> SystemCallRegisters {
+        /// The carry flag.
+        const HAS_FAILED: u32 = 1 << 29;
+        let registers = &self.registers().__ss;
+        SystemCallRegisters {
+            program_counter: registers.__pc,
+            result: mach_answers::result(registers.__x[0], registers.__cpsr & HAS_FAILED != 0),
+            number: registers.__x[16],
+            argument: registers.__x[0],
+            kept: std::array::from_fn(|index| registers.__x[19 + index]),
+        }
+    }
+}
+
+impl CpuContext<'_> {
     /// # Safety
     /// `context` must be the third argument of an SA_SIGINFO handler that has not returned yet.
     pub(crate) unsafe fn from_raw(context: *mut libc::c_void) -> Self {
@@ -79,8 +139,9 @@ impl<'a> CpuContext<'a> {
 
     /// Whether the interrupted thread blocks SIGSEGV or SIGBUS.
     pub(crate) fn blocks_faults(&self) -> bool {
-        // SAFETY: a set is at least a word, and the kernel has filled in the first, a bit for each signal from 1 on.
-        let mask = unsafe { *(&raw const self.0.uc_sigmask).cast::<u64>() };
+        // SAFETY: a set begins with a word of 32 bits on every system, a bit for each signal from 1 on, and the kernel has
+        // filled that in.
+        let mask = unsafe { *(&raw const self.0.uc_sigmask).cast::<u32>() };
         mask & (1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1)) != 0
     }
 }
@@ -100,6 +161,7 @@ pub(crate) enum FutexWord {
     At(u64),
     /// The kernel has put the call's result in its place. Whoever waits on it will need it again, or the object that it
     /// lies in, and has kept that in one of these.
+    #[cfg(target_arch = "aarch64")]
     Near([u64; KEPT_REGISTERS]),
 }
 
@@ -108,6 +170,7 @@ impl FutexWord {
     pub(crate) fn is_in(&self, contains: impl Fn(u64) -> bool) -> bool {
         match self {
             Self::At(address) => contains(*address),
+            #[cfg(target_arch = "aarch64")]
             Self::Near(kept) => kept.iter().any(|address| contains(*address)),
         }
     }
@@ -117,8 +180,19 @@ impl FutexWord {
 #[cfg(target_arch = "x86_64")]
 const SYSTEM_CALL: &[u8] = &[0x0f, 0x05];
 /// `svc #0`, little-endian.
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
 const SYSTEM_CALL: &[u8] = &[0x01, 0x00, 0x00, 0xd4];
+/// `svc #0x80`.
+#[cfg(all(target_arch = "aarch64", target_os = "macos"))]
+const SYSTEM_CALL: &[u8] = &[0x01, 0x10, 0x00, 0xd4];
+
+/// Whether the system call of that number waits for a lock.
+#[cfg(target_os = "linux")]
+fn is_lock_wait(number: u64) -> bool {
+    number == libc::SYS_futex as u64
+}
+#[cfg(target_os = "macos")]
+use mach_answers::is_lock_wait;
 
 /// A thread is taken as blocked when the signal interrupted a system call: the kernel then either moved the program
 /// counter back onto the instruction, to restart the call (Linux `arch/x86/kernel/signal.c`, `handle_signal`; with
@@ -139,7 +213,7 @@ pub(crate) fn activity<M: Memory>(memory: &M, registers: SystemCallRegisters) ->
 /// argument lies in a lock, which is what the caller compares it with, so the argument is given either way.
 #[cfg(target_arch = "x86_64")]
 fn futex_word(registers: SystemCallRegisters, interrupted: bool) -> Option<FutexWord> {
-    let is_futex = interrupted || registers.number == libc::SYS_futex as u64;
+    let is_futex = interrupted || is_lock_wait(registers.number);
     is_futex.then_some(FutexWord::At(registers.argument))
 }
 
@@ -148,7 +222,7 @@ fn futex_word(registers: SystemCallRegisters, interrupted: bool) -> Option<Futex
 #[cfg(target_arch = "aarch64")]
 fn futex_word(registers: SystemCallRegisters, interrupted: bool) -> Option<FutexWord> {
     let word = if interrupted { FutexWord::Near(registers.kept) } else { FutexWord::At(registers.argument) };
-    (registers.number == libc::SYS_futex as u64).then_some(word)
+    is_lock_wait(registers.number).then_some(word)
 }
 
 fn is_system_call<M: Memory>(memory: &M, address: u64) -> bool {
@@ -157,7 +231,7 @@ fn is_system_call<M: Memory>(memory: &M, address: u64) -> bool {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use interpreter::Fault;
@@ -199,6 +273,7 @@ mod tests {
             result,
             number: number as u64,
             argument,
+            #[cfg(target_arch = "aarch64")]
             kept: [0x5000; KEPT_REGISTERS],
         };
         activity(&Code(code), registers)
@@ -213,6 +288,7 @@ mod tests {
             result,
             number: if is_x86_64 { result } else { libc::SYS_futex as u64 },
             argument: if is_x86_64 { argument } else { result },
+            #[cfg(target_arch = "aarch64")]
             kept: [argument; KEPT_REGISTERS],
         };
         activity(&Code(code), registers)

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 
-/// A signal mask as words: 128 bytes in glibc and musl alike.
-const MASK_WORDS: usize = 16;
+/// A signal mask as words: 128 bytes in glibc and musl alike, 4 on macOS.
+const MASK_WORDS: usize = size_of::<libc::sigset_t>() / size_of::<u32>();
 
-type MaskWords = [u64; MASK_WORDS];
+type MaskWords = [u32; MASK_WORDS];
 
 /// Set beside a handler's address when it takes three arguments. User addresses leave the top bit free, and one word
 /// means that a handler never sees the address of one disposition with the kind of another.
@@ -18,7 +18,7 @@ pub(crate) struct SavedDisposition {
     /// Address and [`TAKES_SIGINFO`].
     handler: AtomicUsize,
     flags: AtomicI32,
-    mask: [AtomicU64; MASK_WORDS],
+    mask: [AtomicU32; MASK_WORDS],
 }
 
 impl SavedDisposition {
@@ -27,7 +27,7 @@ impl SavedDisposition {
         Self {
             handler: AtomicUsize::new(libc::SIG_DFL),
             flags: AtomicI32::new(0),
-            mask: [const { AtomicU64::new(0) }; MASK_WORDS],
+            mask: [const { AtomicU32::new(0) }; MASK_WORDS],
         }
     }
 

@@ -1,7 +1,7 @@
 //! What this system allows, found out by asking for it: the facts behind `spprof doctor`.
 
 use crate::disposition;
-use crate::platform;
+use crate::platform::{self, Doing, TaskFiles};
 
 /// The outcome.
 #[derive(Debug, Default)]
@@ -29,12 +29,16 @@ pub fn examine_system() -> Examination {
     outcome.findings.push(("SIGPROF", owner(libc::SIGPROF, "its handler is called for the signals that are not ours")));
     outcome.findings.push(("SIGSEGV", owner(libc::SIGSEGV, "its handler is called for the faults that are not ours")));
     outcome.findings.push(("SIGTERM", owner(libc::SIGTERM, "the profile is saved by atexit, if the program exits")));
-    match std::fs::read_dir("/proc/self/task") {
-        Ok(tasks) => outcome.findings.push(("threads", format!("{} in this process", tasks.count()))),
+    match platform::thread_count() {
+        Ok(threads) => outcome.findings.push(("threads", format!("{threads} in this process"))),
         Err(error) => outcome.findings.push((
             "threads",
             format!("/proc cannot be read ({error}): threads without a Python name are shown by number"),
         )),
+    }
+    outcome.findings.push(("blocked threads", blocked_threads(TaskFiles::default().doing(tid)).to_owned()));
+    if let Some(lacks) = platform::LACKS {
+        outcome.findings.push(("system", lacks.to_owned()));
     }
     if platform::thread_cpu_ns(tid).is_none() {
         outcome
@@ -42,6 +46,16 @@ pub fn examine_system() -> Examination {
             .push("The system does not give the CPU time of threads, so nothing could be weighed.".to_owned());
     }
     outcome
+}
+
+/// What an answer about a thread that runs, the calling one, means for those that do not.
+fn blocked_threads(own: Doing) -> &'static str {
+    match own {
+        Doing::Runs => "are looked at from outside and never interrupted",
+        Doing::Blocked { .. } | Doing::Unknown => {
+            "cannot be told from those that run: one that wakes and waits again is interrupted for each sample"
+        }
+    }
 }
 
 fn owner(signal: libc::c_int, otherwise: &str) -> String {

@@ -13,6 +13,7 @@ use std::ptr;
 
 use crate::cpu_context::CpuContext;
 use crate::disposition;
+use crate::platform;
 use crate::safe_load;
 use crate::takeover::{Entry, LEVELS, Takeover};
 
@@ -23,10 +24,6 @@ pub(crate) const WHAT: &str = "handlers for SIGSEGV and SIGBUS";
 static TAKEOVERS: [Takeover; 2] = [Takeover::new(libc::SIGSEGV, &ENTRIES), Takeover::new(libc::SIGBUS, &ENTRIES)];
 
 static ENTRIES: [Entry; LEVELS] = [on_fault::<0>, on_fault::<1>, on_fault::<2>, on_fault::<3>];
-
-/// Memory that broke somewhere, of no instruction in particular (Linux `include/uapi/asm-generic/siginfo.h`): the one fault
-/// of the kernel's that does not come again when its handler returns.
-const BUS_MCEERR_AO: libc::c_int = 5;
 
 /// Puts our handler on top for both signals, if it is not there, keeping what was. To be called again from time to time: a
 /// program that enables faulthandler during a session would otherwise get our faults.
@@ -65,7 +62,7 @@ extern "C" fn on_fault<const LEVEL: usize>(
     let mut cpu = unsafe { CpuContext::from_raw(context) };
     // SAFETY: the kernel passes a valid `siginfo_t`.
     let code = unsafe { (*info).si_code };
-    let from_kernel = code > 0;
+    let from_kernel = platform::is_fault(code);
     if from_kernel && cpu.program_counter() == safe_load::faulting_instruction() as u64 {
         cpu.set_program_counter(safe_load::recovery_instruction() as u64);
         #[cfg(feature = "inject-faults")]
@@ -79,12 +76,9 @@ extern "C" fn on_fault<const LEVEL: usize>(
     }
     // The default action; the kernel does not let a real fault be ignored either. Returning runs the instruction again.
     let _ = disposition::set(signal, &disposition::empty_action());
-    if !from_kernel || (signal == libc::SIGBUS && code == BUS_MCEERR_AO) {
-        // Nothing will fault again, so it is sent again to this thread, as it was: a process may send itself any code.
-        // SAFETY: plain system calls with integers, and the kernel's own `siginfo_t`.
-        unsafe {
-            libc::syscall(libc::SYS_rt_tgsigqueueinfo, libc::getpid(), libc::syscall(libc::SYS_gettid), signal, info);
-        }
+    if !platform::comes_again(signal, code) {
+        // SAFETY: what the kernel gave us.
+        unsafe { platform::send_again(signal, info) };
     }
 }
 

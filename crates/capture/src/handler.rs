@@ -15,7 +15,7 @@ use crate::fault;
 use crate::gate;
 use crate::handler_timing::Timed;
 use crate::host::Host;
-use crate::platform;
+use crate::platform::{self, Sender};
 use crate::record::{self, Header};
 use crate::safe_load::LiveMemory;
 use crate::shared::{Shared, add};
@@ -35,9 +35,8 @@ const MAX_TORN_RETRIES: u32 = 20;
 /// Called for each SIGPROF by the entry points of [`sigprof`], at whichever level.
 pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let _timed = Timed::begin();
-    // SAFETY: the location of errno is valid in every thread; glibc and musl keep it in initial-exec thread storage.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
+    let errno = platform::errno_location();
+    // SAFETY: the location of errno is valid in every thread.
     let saved_errno = unsafe { *errno };
     // SAFETY: the kernel passes a valid `siginfo_t` to an SA_SIGINFO handler.
     let origin = unsafe { origin(info) };
@@ -68,7 +67,7 @@ pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::sig
 enum Origin {
     /// Ours, whichever session sent it.
     Ours(TickValue),
-    /// The system had no room for what belongs to it (RLIMIT_SIGPENDING): it may be ours.
+    /// The system does not say what belongs to it (at RLIMIT_SIGPENDING; on macOS, ever): it may be ours.
     Unsaid,
     /// Other people's.
     Others,
@@ -79,13 +78,11 @@ enum Origin {
 /// # Safety
 /// `info` must be valid.
 unsafe fn origin(info: *const libc::siginfo_t) -> Origin {
-    // SAFETY: promised by the caller. Signals of timers and queued ones carry a value, others a sender (sigaction(2)); the mark
-    // in the value tells ours from those of other timers.
-    let (code, value, sender) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as u64, (*info).si_pid()) };
-    match code {
-        libc::SI_TIMER | platform::SENT_BY_SAMPLER => TickValue::from_bits(value).map_or(Origin::Others, Origin::Ours),
-        libc::SI_USER if sender == 0 => Origin::Unsaid,
-        _ => Origin::Others,
+    // SAFETY: promised by the caller. The mark in the value tells ours from those of other timers.
+    match unsafe { platform::sender(info) } {
+        Sender::Carries(value) => TickValue::from_bits(value).map_or(Origin::Others, Origin::Ours),
+        Sender::Unsaid => Origin::Unsaid,
+        Sender::Somebody => Origin::Others,
     }
 }
 

@@ -3,9 +3,12 @@
 use std::ffi::{CStr, c_void};
 use std::fmt;
 
-use interpreter::{Identity, Layout, LayoutError, Memory};
+#[cfg(target_os = "linux")]
+use interpreter::Memory;
+use interpreter::{Identity, Layout, LayoutError};
 
 use crate::platform::{self, Tid};
+#[cfg(target_os = "linux")]
 use crate::pthread;
 use crate::safe_load::LiveMemory;
 use crate::session::with_faults_caught;
@@ -37,6 +40,7 @@ pub struct Host {
     /// It must not be interrupted by a walk while it is being entered.
     has_unsafe_entry: bool,
     /// Where a `pthread_t` points, the kernel's id of the thread stands at this offset (3.9 and 3.10 keep no native id).
+    #[cfg(target_os = "linux")]
     tid_offset_bytes: Option<u64>,
 }
 
@@ -47,6 +51,9 @@ pub enum HostError {
     MissingSymbol(&'static str),
     /// The layout is unknown or does not check out.
     Layout(LayoutError),
+    /// Up to 3.10 the interpreter does not know its threads' native ids, and this C library does not show where it has them.
+    #[cfg(target_os = "linux")]
+    NoThreadIds,
 }
 
 impl fmt::Display for HostError {
@@ -57,6 +64,10 @@ impl fmt::Display for HostError {
                 "this interpreter does not export {name}, which every CPython does; run spprof on an unmodified CPython 3.9 to 3.15"
             ),
             Self::Layout(error) => error.fmt(f),
+            #[cfg(target_os = "linux")]
+            Self::NoThreadIds => f.write_str(
+                "CPython up to 3.10 keeps no native thread ids, and where this C library keeps them was not found; use CPython 3.11 or later"
+            ),
         }
     }
 }
@@ -100,9 +111,10 @@ impl Host {
             eval_frame,
             // Up to 3.10 a frame is linked before it becomes the innermost (`Objects/frameobject.c`, `_PyFrame_New_NoTrack`).
             has_unsafe_entry: identity.version() >= (3, 11),
+            #[cfg(target_os = "linux")]
             tid_offset_bytes: match layout.thread_state.native_thread_id {
                 Some(_) => None,
-                None => pthread::find_tid_offset_bytes(),
+                None => Some(pthread::find_tid_offset_bytes().ok_or(HostError::NoThreadIds)?),
             },
         })
     }
@@ -124,6 +136,7 @@ impl Host {
             get_unchecked,
             eval_frame: 0,
             has_unsafe_entry: false,
+            #[cfg(target_os = "linux")]
             tid_offset_bytes: None,
         }
     }
@@ -159,7 +172,20 @@ impl Host {
         self.code_type + u64::from(self.layout.type_object.tp_name) + TP_DEALLOC_AFTER_TP_NAME_BYTES
     }
 
+    /// The system's id of the thread whose `pthread_t` is `pthread`: the library says.
+    #[cfg(target_os = "macos")]
+    pub(crate) fn tid_of_pthread(&self, pthread: u64) -> Option<Tid> {
+        platform::tid_of_pthread(pthread)
+    }
+
+    /// Windows knows a thread by one id, and the interpreter has it.
+    #[cfg(windows)]
+    pub(crate) fn tid_of_pthread(&self, _pthread: u64) -> Option<Tid> {
+        None
+    }
+
     /// The kernel's id of the thread whose `pthread_t` is `pthread`, where the C library's layout is known.
+    #[cfg(target_os = "linux")]
     pub(crate) fn tid_of_pthread(&self, pthread: u64) -> Option<Tid> {
         let tid = LiveMemory.read_u32(pthread.checked_add(self.tid_offset_bytes?)?).ok()?;
         Tid::try_from(tid).ok().filter(|tid| *tid > 0)

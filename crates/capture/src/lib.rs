@@ -14,10 +14,8 @@
 // What only a signal handler calls, of what handler and collector share.
 #![cfg_attr(windows, allow(dead_code))]
 
-#[cfg(not(any(target_os = "linux", windows)))]
-compile_error!(
-    "spprof's capture crate supports Linux and Windows for now; other systems have their place in platform/"
-);
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+compile_error!("spprof's capture crate knows Linux, macOS and Windows; other systems have their place in platform/");
 
 // On every system.
 mod code_filter;
@@ -81,7 +79,7 @@ mod nap_tests;
 mod outside;
 #[cfg(unix)]
 mod own_thread;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod pthread;
 #[cfg(unix)]
 mod sigprof;
@@ -112,7 +110,7 @@ mod outside;
 #[path = "windows/own_thread.rs"]
 mod own_thread;
 #[cfg(windows)]
-use absent::{fork, pthread, sigprof, termination};
+use absent::{fork, sigprof, termination};
 
 // Fake memory, for the tests of the handler on wrong values.
 #[cfg(all(test, feature = "inject-faults"))]

@@ -29,8 +29,7 @@ impl OwnThread {
         let started = Arc::new(Started::default());
         let begins = Arc::clone(&started);
         let body: Body = Box::new(move || {
-            // SAFETY: the name is a C string of less than 16 bytes, the thread the calling one.
-            unsafe { libc::pthread_setname_np(libc::pthread_self(), name.as_ptr()) };
+            set_own_name(name);
             *begins.has_begun.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = true;
             begins.changed.notify_one();
             drop(begins);
@@ -67,6 +66,20 @@ impl OwnThread {
     pub(crate) fn join(self) {
         // SAFETY: the thread was made to be joined and is joined once, by value.
         unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Names the calling thread; at most 15 bytes on Linux.
+fn set_own_name(name: &'static CStr) {
+    // SAFETY: the name is a C string, the thread the calling one.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::pthread_setname_np(libc::pthread_self(), name.as_ptr());
+    }
+    // SAFETY: as above; here it is always the calling one.
+    #[cfg(target_os = "macos")]
+    unsafe {
+        libc::pthread_setname_np(name.as_ptr());
     }
 }
 

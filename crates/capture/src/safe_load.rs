@@ -8,10 +8,10 @@ use std::arch::global_asm;
 use interpreter::{Fault, Memory};
 
 // What a library of Windows exports is listed elsewhere, and its assembler has no word for what is not.
-#[cfg(all(target_arch = "x86_64", not(windows)))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 global_asm!(".hidden spprof_load_word", ".hidden spprof_load_word_instruction", ".hidden spprof_load_word_faulted",);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(target_os = "macos")))]
 global_asm!(
     ".text",
     ".globl spprof_load_word",
@@ -29,7 +29,7 @@ global_asm!(
     "ret",
 );
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
 global_asm!(
     ".text",
     ".hidden spprof_load_word",
@@ -45,6 +45,48 @@ global_asm!(
     "ldr x0, [x0]",
     "ret",
     "spprof_load_word_faulted:",
+    "mov x0, #0",
+    "mov x1, #0",
+    "ret",
+);
+
+#[cfg(all(target_arch = "x86_64", target_os = "macos"))]
+global_asm!(
+    ".text",
+    ".private_extern _spprof_load_word",
+    ".private_extern _spprof_load_word_instruction",
+    ".private_extern _spprof_load_word_faulted",
+    ".globl _spprof_load_word",
+    ".globl _spprof_load_word_instruction",
+    ".globl _spprof_load_word_faulted",
+    ".p2align 4",
+    "_spprof_load_word:",
+    "mov edx, 1",
+    "_spprof_load_word_instruction:",
+    "mov rax, qword ptr [rdi]",
+    "ret",
+    "_spprof_load_word_faulted:",
+    "xor eax, eax",
+    "xor edx, edx",
+    "ret",
+);
+
+#[cfg(all(target_arch = "aarch64", target_os = "macos"))]
+global_asm!(
+    ".text",
+    ".private_extern _spprof_load_word",
+    ".private_extern _spprof_load_word_instruction",
+    ".private_extern _spprof_load_word_faulted",
+    ".globl _spprof_load_word",
+    ".globl _spprof_load_word_instruction",
+    ".globl _spprof_load_word_faulted",
+    ".p2align 4",
+    "_spprof_load_word:",
+    "mov x1, #1",
+    "_spprof_load_word_instruction:",
+    "ldr x0, [x0]",
+    "ret",
+    "_spprof_load_word_faulted:",
     "mov x0, #0",
     "mov x1, #0",
     "ret",

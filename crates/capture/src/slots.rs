@@ -8,7 +8,7 @@
 //! sets [`PARKED`], and from then on the collector owns it until it arms it again.
 
 use crate::platform::{Tid, TimerId};
-use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 /// Threads that can be sampled at once: 4,096 slots of one cache line are 256 KiB of address space, touched as needed.
 pub(crate) const MAX_THREADS: usize = 4096;
@@ -27,7 +27,7 @@ pub(crate) const ARMED: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Slot {
     generation: AtomicU32,
-    tid: AtomicI32,
+    tid: AtomicI64,
     /// The kernel's id plus one: its ids begin at 0, which must not look like "none".
     timer_plus_one: AtomicI32,
     phase: AtomicU32,
@@ -48,7 +48,7 @@ impl Slot {
     pub(crate) fn vacant() -> Self {
         Self {
             generation: AtomicU32::new(0),
-            tid: AtomicI32::new(0),
+            tid: AtomicI64::new(0),
             timer_plus_one: AtomicI32::new(0),
             phase: AtomicU32::new(PARKED),
             last_cell: AtomicU64::new(0),
@@ -69,7 +69,7 @@ impl Slot {
 
     /// The collector gives the slot to a thread; returns the new generation.
     pub(crate) fn occupy(&self, tid: Tid, seed: u64, cell: u64) -> u32 {
-        self.tid.store(tid, Ordering::Relaxed);
+        self.tid.store(tid as i64, Ordering::Relaxed);
         self.timer_plus_one.store(0, Ordering::Relaxed);
         self.phase.store(PARKED, Ordering::Relaxed);
         self.last_cell.store(cell, Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Slot {
     /// Whether this is the slot of thread `tid`, which has no timer and was sent a tick; handler-safe.
     pub(crate) fn awaits_tick_without_timer(&self, tid: Tid) -> bool {
         self.generation() & 1 == 1
-            && self.tid.load(Ordering::Relaxed) == tid
+            && self.tid.load(Ordering::Relaxed) == tid as i64
             && self.timer().is_none()
             && !self.is_parked()
     }

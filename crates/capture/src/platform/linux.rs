@@ -2,12 +2,13 @@
 //!
 //! Functions marked *handler-safe* only make a system call or read the vDSO.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
+
+use super::posix::pid;
 
 /// The kernel's id of a thread.
 pub(crate) type Tid = i32;
@@ -19,6 +20,9 @@ const PER_THREAD_CPU_CLOCK: i32 = 4 | 2;
 /// The `si_code` of signals that the collector sends. A code that is not negative would keep the signal's value even at
 /// RLIMIT_SIGPENDING 0, but a thread may send one to itself only (Linux `kernel/signal.c`, `do_rt_tgsigqueueinfo`).
 pub(crate) const SENT_BY_SAMPLER: i32 = libc::SI_QUEUE;
+
+/// What no system of this kind can do, for `spprof doctor`.
+pub(crate) const LACKS: Option<&str> = None;
 
 /// Monotonic time in ns; handler-safe.
 pub(crate) fn monotonic_ns() -> u64 {
@@ -58,33 +62,9 @@ pub(crate) fn own_tid() -> Tid {
     unsafe { libc::syscall(libc::SYS_gettid) as Tid }
 }
 
-/// What `threading.get_ident()` gives for the calling thread (`Python/thread_pthread.h`).
-pub(crate) fn own_python_id() -> u64 {
-    // SAFETY: returns the calling thread's handle.
-    unsafe { libc::pthread_self() as u64 }
-}
-
-/// The id of the first thread of the process: the process's own.
+/// The id of the thread that the process began with.
 pub(crate) fn main_tid() -> Tid {
     pid()
-}
-
-/// Address of what this process exports as `name`, null where there is none.
-pub(crate) fn symbol(name: &CStr) -> *const () {
-    // SAFETY: a terminated name; a symbol that is not there gives null.
-    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.cast_const().cast()
-}
-
-/// A thread on CPU looks at itself, at the ticks of its timer or at those that the collector sends.
-pub(crate) const HAS_TICKS: bool = true;
-
-/// A thread whose CPU clock shows what it showed before has not run: it moves with every nanosecond.
-pub(crate) const CLOCK_SHOWS_REST: bool = true;
-
-/// The process id.
-pub(crate) fn pid() -> i32 {
-    // SAFETY: a plain system call.
-    unsafe { libc::getpid() }
 }
 
 /// A one-shot kernel timer that signals one thread. The kernel's ids begin at 0, so absence is `Option`, never 0.
@@ -113,7 +93,7 @@ pub(crate) fn arm_timer(timer: TimerId, deadline_ns: u64) -> bool {
     let setting = libc::itimerspec {
         it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
         it_value: libc::timespec {
-            tv_sec: (deadline_ns / 1_000_000_000) as libc::time_t,
+            tv_sec: (deadline_ns / 1_000_000_000) as _,
             tv_nsec: (deadline_ns % 1_000_000_000) as libc::c_long,
         },
     };
@@ -132,7 +112,7 @@ pub(crate) fn arm_timer(timer: TimerId, deadline_ns: u64) -> bool {
 
 /// Sleeps while `word` is `value`, for `time` at most.
 pub(crate) fn wait_while_equal(word: &AtomicU32, value: u32, time: Duration) {
-    let time = libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() };
+    let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
     // SAFETY: the kernel reads the word and the time, which outlive the call. A sleep that is over for another reason is one
     // that was too short.
     unsafe {
@@ -244,10 +224,6 @@ pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The signals that an instruction can raise.
-const RAISED_BY_INSTRUCTIONS: [libc::c_int; 6] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
-
 /// Gives the calling thread a table of descriptors of its own, and an empty one. Files that it opens then neither take a
 /// number that the program has just freed nor close one that it has put there meanwhile, and nothing that the program
 /// closes is held open. `false` where the system cannot do it (before Linux 5.9) or a sandbox does not let it.
@@ -286,20 +262,6 @@ pub(crate) fn prefer_short_slices() {
     }
 }
 
-/// Name, release and machine of the system as `uname(2)` has them.
-pub(crate) fn system_name() -> String {
-    // SAFETY: all-zero is a valid `utsname`, which the call fills in with strings that end in 0.
-    let name = unsafe {
-        let mut name: libc::utsname = std::mem::zeroed();
-        libc::uname(&raw mut name);
-        name
-    };
-    let text = |field: &[libc::c_char]| -> String {
-        field.iter().map(|unit| *unit as u8).take_while(|byte| *byte != 0).map(char::from).collect()
-    };
-    format!("{}-{}-{}", text(&name.sysname), text(&name.release), text(&name.machine))
-}
-
 /// Whether all threads of the process have exited but the calling one. The process would be over, were it not for that:
 /// its first thread may exit before the others, and stays as a zombie then. `false` where the system does not say.
 pub(crate) fn is_last_thread() -> bool {
@@ -325,33 +287,65 @@ fn is_state_of_exited(stat: &str) -> bool {
     matches!(state, Some('Z' | 'X'))
 }
 
-/// The signal mask of the calling thread with every signal blocked, put back when dropped: a thread spawned meanwhile
-/// inherits the full mask, so no signal of the program is ever delivered to it. Signals that it would raise itself are not
-/// blocked: our loads may fault, and a fault that is blocked ends the process without its handler being asked (Linux
-/// `kernel/signal.c`, `force_sig_info_to_task`).
-pub(crate) struct AllSignalsBlocked(libc::sigset_t);
+/// What a signal says of where it comes from.
+pub(crate) enum Sender {
+    /// A timer, or somebody who sent this value along.
+    Carries(u64),
+    /// The system had no room for what belongs to it (RLIMIT_SIGPENDING).
+    Unsaid,
+    /// Somebody, without a value.
+    Somebody,
+}
 
-impl AllSignalsBlocked {
-    pub(crate) fn new() -> Self {
-        // SAFETY: both sets are initialised by the calls before they are read.
-        unsafe {
-            let mut all: libc::sigset_t = std::mem::zeroed();
-            let mut before: libc::sigset_t = std::mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            for signal in RAISED_BY_INSTRUCTIONS {
-                libc::sigdelset(&raw mut all, signal);
-            }
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-            Self(before)
-        }
+/// Reads what a signal says of itself; handler-safe.
+///
+/// # Safety
+/// `info` must be what an SA_SIGINFO handler was given.
+pub(crate) unsafe fn sender(info: *const libc::siginfo_t) -> Sender {
+    // SAFETY: promised by the caller. Signals of timers and queued ones carry a value, others a sender (sigaction(2)).
+    let (code, value, sender) = unsafe { ((*info).si_code, (*info).si_value().sival_ptr as u64, (*info).si_pid()) };
+    match code {
+        libc::SI_TIMER | SENT_BY_SAMPLER => Sender::Carries(value),
+        libc::SI_USER if sender == 0 => Sender::Unsaid,
+        _ => Sender::Somebody,
     }
 }
 
-impl Drop for AllSignalsBlocked {
-    fn drop(&mut self) {
-        // SAFETY: the set was filled in by `new`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
-    }
+/// Where the calling thread's errno is; handler-safe: glibc and musl keep it in initial-exec thread storage.
+pub(crate) fn errno_location() -> *mut libc::c_int {
+    // SAFETY: a plain question.
+    unsafe { libc::__errno_location() }
+}
+
+/// Memory that broke somewhere, of no instruction in particular (Linux `include/uapi/asm-generic/siginfo.h`): the one fault
+/// of the kernel's that does not come again when its handler returns.
+const BUS_MCEERR_AO: libc::c_int = 5;
+
+/// Whether the kernel raised a SIGSEGV or SIGBUS of that `si_code`, and nobody sent it. Handler-safe.
+pub(crate) fn is_fault(code: libc::c_int) -> bool {
+    code > 0
+}
+
+/// Whether the same fault comes again when its handler returns; handler-safe.
+pub(crate) fn comes_again(signal: libc::c_int, code: libc::c_int) -> bool {
+    is_fault(code) && (signal != libc::SIGBUS || code != BUS_MCEERR_AO)
+}
+
+/// Sends a signal to the calling thread once more, as it was: a process may send itself any code. Handler-safe.
+///
+/// # Safety
+/// `info` must be what an SA_SIGINFO handler was given.
+pub(crate) unsafe fn send_again(signal: libc::c_int, info: *const libc::siginfo_t) {
+    // SAFETY: a plain system call with integers, and the kernel's own `siginfo_t`.
+    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid(), own_tid(), signal, info) };
+}
+
+/// How many threads the process has.
+///
+/// # Errors
+/// What reading `/proc` says.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
 #[cfg(test)]
@@ -385,11 +379,6 @@ mod tests {
         assert_eq!(parse_doing(&read), Doing::Blocked { futex_address: None });
         assert_eq!(parse_doing(""), Doing::Unknown);
         assert_eq!(parse_doing("0\n"), Doing::Blocked { futex_address: None });
-    }
-
-    #[test]
-    fn the_system_has_a_name() {
-        assert!(system_name().starts_with("Linux-"), "{}", system_name());
     }
 
     #[test]

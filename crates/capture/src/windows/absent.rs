@@ -46,11 +46,3 @@ pub(crate) mod fork {
     /// There is nothing to register.
     pub(crate) fn register() {}
 }
-
-/// Thread ids are in the interpreter's own structures.
-pub(crate) mod pthread {
-    /// There is no such structure.
-    pub(crate) fn find_tid_offset_bytes() -> Option<u64> {
-        None
-    }
-}
