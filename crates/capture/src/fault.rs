@@ -75,7 +75,7 @@ extern "C" fn on_fault<const LEVEL: usize>(
         return;
     }
     // The default action; the kernel does not let a real fault be ignored either. Returning runs the instruction again.
-    let _ = disposition::set(signal, &disposition::empty_action());
+    disposition::set_silently(signal, &disposition::empty_action());
     if !from_kernel || (signal == libc::SIGBUS && code == BUS_MCEERR_AO) {
         // Nothing will fault again, so it is sent again to this thread, as it was: a process may send itself any code.
         // SAFETY: plain system calls with integers, and the kernel's own `siginfo_t`.
