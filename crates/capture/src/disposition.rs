@@ -49,7 +49,7 @@ impl SavedDisposition {
         action.sa_flags = self.flags.load(Ordering::SeqCst);
         action.sa_mask = self.mask();
         // It was accepted once, so it is again; and there is nobody to tell otherwise.
-        let _ = set(signal, &action);
+        set_silently(signal, &action);
     }
 
     /// Address of the handler, or `SIG_DFL` or `SIG_IGN`.
@@ -125,7 +125,14 @@ pub(crate) fn is_handled_by(signal: libc::c_int, handler: usize) -> bool {
     current(signal).is_ok_and(|action| action.sa_sigaction == handler)
 }
 
-/// Changes what the process does on `signal`; async-signal-safe.
+/// Changes what the process does on `signal`, where there is nobody to tell if that is refused; handler-safe, which a
+/// `Result` is not: to drop an `io::Error` may free memory.
+pub(crate) fn set_silently(signal: libc::c_int, action: &libc::sigaction) {
+    // SAFETY: as in `replace`; a null place for the old action is allowed.
+    unsafe { libc::sigaction(signal, action, ptr::null_mut()) };
+}
+
+/// Changes what the process does on `signal`.
 ///
 /// # Errors
 /// As [`current`].

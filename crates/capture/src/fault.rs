@@ -75,7 +75,7 @@ extern "C" fn on_fault<const LEVEL: usize>(
         return;
     }
     // The default action; the kernel does not let a real fault be ignored either. Returning runs the instruction again.
-    let _ = disposition::set(signal, &disposition::empty_action());
+    disposition::set_silently(signal, &disposition::empty_action());
     if !platform::comes_again(signal, code) {
         // SAFETY: what the kernel gave us.
         unsafe { platform::send_again(signal, info) };
