@@ -90,7 +90,7 @@ mod termination;
 #[cfg(windows)]
 #[path = "windows/absent.rs"]
 mod absent;
-#[cfg(windows)]
+#[cfg(any(windows, test))]
 #[path = "windows/activity.rs"]
 mod activity;
 #[cfg(windows)]
