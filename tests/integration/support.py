@@ -17,7 +17,7 @@ INTERVAL_MS = 2
 PACKAGE_DIRECTORY = os.path.dirname(os.path.abspath(spprof.__file__)) + os.sep
 
 #: The number of read(2), as /proc/self/task/*/syscall shows it.
-READ_CALL = {"x86_64": 0, "aarch64": 63}[platform.machine()]
+READ_CALL = {"x86_64": 0, "aarch64": 63}.get(platform.machine())
 
 
 def function_name(code):

@@ -94,7 +94,7 @@ mod termination;
 #[cfg(windows)]
 #[path = "windows/absent.rs"]
 mod absent;
-#[cfg(windows)]
+#[cfg(any(windows, test))]
 #[path = "windows/activity.rs"]
 mod activity;
 #[cfg(windows)]

@@ -38,7 +38,7 @@ const NS_PER_TICK: u64 = 100;
 /// From 1601 to 1970, in those ticks (Windows documentation of FILETIME).
 const UNIX_EPOCH_TICKS: u64 = 116_444_736_000_000_000;
 
-/// An address that may be sent to another thread: the system's handle of an object of this process.
+/// The system's handle of an object, closed when dropped.
 #[derive(Debug)]
 pub(crate) struct Handle(HANDLE);
 
