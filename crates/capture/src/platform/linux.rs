@@ -91,7 +91,7 @@ pub(crate) fn arm_timer(timer: TimerId, deadline_ns: u64) -> bool {
     let setting = libc::itimerspec {
         it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
         it_value: libc::timespec {
-            tv_sec: (deadline_ns / 1_000_000_000) as libc::time_t,
+            tv_sec: (deadline_ns / 1_000_000_000) as _,
             tv_nsec: (deadline_ns % 1_000_000_000) as libc::c_long,
         },
     };
@@ -110,7 +110,7 @@ pub(crate) fn arm_timer(timer: TimerId, deadline_ns: u64) -> bool {
 
 /// Sleeps while `word` is `value`, for `time` at most.
 pub(crate) fn wait_while_equal(word: &AtomicU32, value: u32, time: Duration) {
-    let time = libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: time.subsec_nanos().into() };
+    let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
     // SAFETY: the kernel reads the word and the time, which outlive the call. A sleep that is over for another reason is one
     // that was too short.
     unsafe {
