@@ -22,6 +22,11 @@ pub(crate) const PARKED: u32 = 0;
 /// The thread is on CPU as far as is known: its timer runs.
 pub(crate) const ARMED: u32 = 1;
 
+/// A thread's id as the slot has it: systems differ in its size. Handler-safe.
+fn widest(tid: impl Into<i64>) -> i64 {
+    tid.into()
+}
+
 /// One thread's part of what the handler needs. All zero is a vacant slot, so the table is fresh pages of memory.
 #[repr(align(64))]
 #[derive(Debug)]
@@ -69,7 +74,7 @@ impl Slot {
 
     /// The collector gives the slot to a thread; returns the new generation.
     pub(crate) fn occupy(&self, tid: Tid, seed: u64, cell: u64) -> u32 {
-        self.tid.store(tid as i64, Ordering::Relaxed);
+        self.tid.store(widest(tid), Ordering::Relaxed);
         self.timer_plus_one.store(0, Ordering::Relaxed);
         self.phase.store(PARKED, Ordering::Relaxed);
         self.last_cell.store(cell, Ordering::Relaxed);
@@ -103,7 +108,7 @@ impl Slot {
     /// Whether this is the slot of thread `tid`, which has no timer and was sent a tick; handler-safe.
     pub(crate) fn awaits_tick_without_timer(&self, tid: Tid) -> bool {
         self.generation() & 1 == 1
-            && self.tid.load(Ordering::Relaxed) == tid as i64
+            && self.tid.load(Ordering::Relaxed) == widest(tid)
             && self.timer().is_none()
             && !self.is_parked()
     }

@@ -65,7 +65,7 @@ unsafe extern "C" {
 /// What no system of this kind can do, for `spprof doctor`.
 pub(crate) const LACKS: Option<&str> = Some(
     "macOS gives CPU time in microseconds and signals without a value: a SIGPROF of the program's own may be taken for a tick; \
-     spprof has been built for it but never run on it",
+     spprof has never been run on it",
 );
 
 /// Monotonic time in ns, the clock of `time.monotonic()`; handler-safe.
