@@ -13,6 +13,13 @@ import sys as _sys
 
 if not _sys.platform.startswith(("linux", "darwin", "win32")):
     raise ImportError(f"spprof runs on Linux, macOS and Windows, not on {_sys.platform}")
+if _sys.platform == "darwin":
+    import os as _os
+
+    if not _os.environ.get("SPPROF_UNTESTED"):
+        raise ImportError(
+            "spprof for macOS has been compiled but never run, so it might harm the program; to try it, set SPPROF_UNTESTED=1"
+        )
 
 try:
     from . import _native

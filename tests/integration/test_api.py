@@ -418,3 +418,19 @@ def test_a_native_module_that_is_missing_is_an_import_error(tmp_path):
     )
     assert done.returncode == 1
     assert "ImportError: the native module of spprof cannot be loaded, so nothing could be profiled" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("system", "untested", "says"),
+    [
+        ("sunos5", "", "ImportError: spprof runs on Linux, macOS and Windows, not on sunos5"),
+        ("darwin", "", "ImportError: spprof for macOS has been compiled but never run"),
+        ("darwin", "1", ""),
+    ],
+)
+def test_a_system_that_it_was_never_run_on_is_refused(system, untested, says):
+    code = f"import sys; sys.platform = {system!r}; import spprof"
+    environment = {**os.environ, "SPPROF_UNTESTED": untested}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert says in done.stderr
+    assert (done.returncode == 0) == (not says)
