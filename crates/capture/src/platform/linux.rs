@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use super::posix::pid;
+use super::posix::{clock_ns, pid};
 
 /// The kernel's id of a thread.
 pub(crate) type Tid = i32;
@@ -29,31 +29,9 @@ pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
-/// Time since the epoch in ns.
-pub(crate) fn realtime_ns() -> u64 {
-    clock_ns(libc::CLOCK_REALTIME).unwrap_or(0)
-}
-
-/// CPU time of the calling thread in ns; handler-safe.
-pub(crate) fn own_cpu_ns() -> u64 {
-    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
-}
-
-/// CPU time of the whole process in ns.
-pub(crate) fn process_cpu_ns() -> u64 {
-    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
-}
-
 /// CPU time of thread `tid` of this process in ns, or `None` when there is no such thread any more.
 pub(crate) fn thread_cpu_ns(tid: Tid) -> Option<u64> {
     clock_ns((!tid << 3) | PER_THREAD_CPU_CLOCK)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place to write to; an unknown clock is an error, not undefined.
-    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    (result == 0).then(|| (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
 }
 
 /// The calling thread's kernel id.
@@ -351,6 +329,7 @@ pub(crate) fn thread_count() -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::own_cpu_ns;
 
     #[test]
     fn the_clock_of_a_thread_is_its_own_clock() {

@@ -22,7 +22,7 @@ use mach2::traps::mach_task_self;
 use mach2::vm::mach_vm_deallocate;
 
 use super::mach_answers;
-use super::posix::pid;
+use super::posix::{clock_ns, pid};
 
 /// The system's id of a thread.
 pub(crate) type Tid = i64;
@@ -71,28 +71,6 @@ pub(crate) const LACKS: Option<&str> = Some(
 /// Monotonic time in ns, the clock of `time.monotonic()`; handler-safe.
 pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_UPTIME_RAW).unwrap_or(0)
-}
-
-/// Time since the epoch in ns.
-pub(crate) fn realtime_ns() -> u64 {
-    clock_ns(libc::CLOCK_REALTIME).unwrap_or(0)
-}
-
-/// CPU time of the calling thread in ns; handler-safe.
-pub(crate) fn own_cpu_ns() -> u64 {
-    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
-}
-
-/// CPU time of the whole process in ns.
-pub(crate) fn process_cpu_ns() -> u64 {
-    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place to write to; an unknown clock is an error, not undefined.
-    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    (result == 0).then(|| (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
 }
 
 /// CPU time of thread `tid` of this process in ns, which the system gives in whole microseconds, or `None` when there is no

@@ -22,6 +22,29 @@ pub(crate) fn system_name() -> String {
     format!("{}-{}-{}", text(&name.sysname), text(&name.release), text(&name.machine))
 }
 
+/// Time since the epoch in ns.
+pub(crate) fn realtime_ns() -> u64 {
+    clock_ns(libc::CLOCK_REALTIME).unwrap_or(0)
+}
+
+/// CPU time of the calling thread in ns; handler-safe.
+pub(crate) fn own_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or(0)
+}
+
+/// CPU time of the whole process in ns.
+pub(crate) fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
+}
+
+/// The time that a clock of clock_gettime(2) shows, ns; `None` where there is no such clock. Handler-safe.
+pub(super) fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place to write to; an unknown clock is an error, not undefined.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (result == 0).then(|| (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
+}
+
 /// What `threading.get_ident()` gives for the calling thread (`Python/thread_pthread.h`).
 pub(crate) fn own_python_id() -> u64 {
     // SAFETY: returns the calling thread's handle.
