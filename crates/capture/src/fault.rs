@@ -1,6 +1,6 @@
-//! SIGSEGV and SIGBUS while profiling: ours are the faults of one load instruction, everything else goes to its owner.
+//! SIGSEGV and SIGBUS while profiling: ours are the faults of our own loads, everything else goes to its owner.
 //!
-//! A fault is ours exactly when the kernel raised it with the program counter at [`safe_load::faulting_instruction`].
+//! A fault is ours exactly when the kernel raised it with the program counter at an instruction of [`safe_load`]'s.
 //! Anything else is treated as if we were not there: a handler that was installed before is called with the same arguments,
 //! and where there was none the default action is put back and the faulting instruction runs again, so that the kernel
 //! reports the true signal, address and core.
@@ -63,8 +63,8 @@ extern "C" fn on_fault<const LEVEL: usize>(
     // SAFETY: the kernel passes a valid `siginfo_t`.
     let code = unsafe { (*info).si_code };
     let from_kernel = platform::is_fault(code);
-    if from_kernel && cpu.program_counter() == safe_load::faulting_instruction() as u64 {
-        cpu.set_program_counter(safe_load::recovery_instruction() as u64);
+    if from_kernel && let Some(elsewhere) = safe_load::recovery(cpu.program_counter()) {
+        cpu.set_program_counter(elsewhere);
         #[cfg(feature = "inject-faults")]
         crate::injection::note_fault();
         return;

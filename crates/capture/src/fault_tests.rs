@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use interpreter::{Fault, Memory};
+use interpreter::{Fault, Memory, WordOffsets};
 
 use crate::platform::AllSignalsBlocked;
 use crate::safe_load::LiveMemory;
@@ -26,13 +26,24 @@ fn end_of_mapping() -> (memmap2::MmapMut, u64) {
 fn a_bad_address_is_an_error_in_every_thread() {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     fault::install().expect("a handler");
-    let (mapping, bad) = end_of_mapping();
+    let (mut mapping, bad) = end_of_mapping();
+    let end = mapping.len() / 2;
+    for (word, value) in mapping[end - 24..end].chunks_exact_mut(8).zip([0x1111u64, 0x2222, 0x3333]) {
+        word.copy_from_slice(&value.to_ne_bytes());
+    }
     let check = move || {
         assert_eq!(LiveMemory.read_u64(bad), Err(Fault));
-        assert_eq!(LiveMemory.read_u64(bad - 8), Ok(0));
+        assert_eq!(LiveMemory.read_u64(bad - 32), Ok(0));
         for wild in [0, 8, 0x1000, bad + 1, u64::MAX - 7, 1 << 47, 0x8000_0000_0000_0000] {
             assert_eq!(LiveMemory.read_u64(wild), Err(Fault), "{wild:#x}");
         }
+        let words = |base, offsets| LiveMemory.read_words(base, &WordOffsets::new(offsets).expect("multiples of 8"));
+        assert_eq!(words(bad - 24, [16, 0, 8]), Ok([0x3333, 0x1111, 0x2222]));
+        for outside in [[24, 0, 8], [0, 24, 8], [0, 8, 24], [4088, 0, 0]] {
+            assert_eq!(words(bad - 24, outside), Err(Fault), "{outside:?}");
+        }
+        assert_eq!(words(bad - 20, [0, 0, 0]), Err(Fault));
+        assert_eq!(words((1 << 47) - 8, [0, 0, 4088]), Err(Fault));
     };
     check();
     // The collector's thread is made like this.

@@ -14,7 +14,7 @@
 )]
 
 use crate::layout::{Bytecode, FrameSize, Innermost, Layout, Position};
-use crate::memory::{Fault, Memory};
+use crate::memory::{Fault, Memory, WordOffsets};
 
 /// Entry frames do not count as frames, but there is one for each call from C into Python; a chain with more of them than
 /// Python frames and this many besides is not one.
@@ -137,11 +137,13 @@ fn chain<M: Memory>(
     max_frames: usize,
     visit: &mut impl FnMut(RawFrame),
 ) -> Result<WalkEnd, TornReason> {
+    let words = FrameWords::of(layout).ok_or(TornReason::Fault)?;
     let mut frame = innermost;
     let mut last = Link { frame: 0, owner: None };
     // The innermost frame on the data stack, until its caller there was seen.
     let mut innermost_on_stack = None;
     let mut is_link_checked = false;
+    let mut known_code = 0;
     let mut shown = 0usize;
     for _ in 0..max_links(max_frames) {
         if frame == 0 {
@@ -150,10 +152,14 @@ fn chain<M: Memory>(
             }
             return end_of_chain(memory, layout, thread_state, last);
         }
-        let previous = memory.read_u64(at(frame, layout.frame.previous))?;
-        let owner = owner(memory, layout, frame)?;
+        let found = words.read(memory, frame)?;
+        let owner = found.owner()?;
         if owner.is_none_or(|owner| owner < FIRST_SHIM_OWNER) {
-            let code_address = code(memory, layout, code_type, frame)?;
+            let code_address = found.code();
+            if code_address != known_code {
+                check_code(memory, layout, code_type, code_address)?;
+                known_code = code_address;
+            }
             if owner == Some(THREAD_OWNER) && !is_link_checked {
                 if let Some(inner) = innermost_on_stack {
                     check_link(memory, layout, thread_state, code_address, frame, inner)?;
@@ -161,19 +167,84 @@ fn chain<M: Memory>(
                 }
                 innermost_on_stack = Some(frame);
             }
-            if let Some(code_address) = code_address {
+            // A frame that is being cleared has none.
+            if code_address != 0 {
                 if shown >= max_frames {
                     return Ok(WalkEnd::Truncated);
                 }
-                let instruction_offset_bytes = instruction_offset_bytes(memory, layout, frame, code_address)?;
+                let instruction_offset_bytes = instruction_offset_bytes(memory, layout, frame, &found, code_address)?;
                 visit(RawFrame { code_address, instruction_offset_bytes });
                 shown = shown.wrapping_add(1);
             }
         }
         last = Link { frame, owner };
-        frame = previous;
+        frame = found.previous;
     }
     Err(TornReason::Endless)
+}
+
+/// The words of a frame that every step needs: read with one call each, not one for each field, which is half of the cost of
+/// a walk.
+struct FrameWords {
+    offsets: WordOffsets<4>,
+    /// Where in the owner's word its byte begins; `None` where frames have no owner.
+    owner_shift: Option<u32>,
+    /// Where in the position's word it begins.
+    position_shift: u32,
+}
+
+impl FrameWords {
+    /// `None` if the layout has a field where none can be.
+    fn of(layout: &Layout) -> Option<Self> {
+        let frame = &layout.frame;
+        let (Position::LastIndexBytes(position) | Position::LastIndexUnits(position) | Position::Pointer(position)) =
+            frame.position;
+        let shift = |offset: u32| (offset & 7).wrapping_mul(8);
+        Some(Self {
+            offsets: WordOffsets::new([
+                frame.previous,
+                frame.code,
+                position & !7,
+                frame.owner.unwrap_or(frame.previous) & !7,
+            ])?,
+            owner_shift: frame.owner.map(shift),
+            position_shift: shift(position),
+        })
+    }
+
+    fn read<M: Memory>(&self, memory: &M, frame: u64) -> Result<FoundFrame, Fault> {
+        let [previous, code, position, owner] = memory.read_words(frame, &self.offsets)?;
+        Ok(FoundFrame {
+            previous,
+            code,
+            position: position.wrapping_shr(self.position_shift),
+            owner: self.owner_shift.map(|shift| owner.wrapping_shr(shift) as u8),
+        })
+    }
+}
+
+/// What stands in a frame.
+struct FoundFrame {
+    previous: u64,
+    code: u64,
+    /// What [`Position`] says; higher bits are of something else if that is an int.
+    position: u64,
+    owner: Option<u8>,
+}
+
+impl FoundFrame {
+    /// Who it belongs to, from 3.11 on.
+    fn owner(&self) -> Result<Option<u8>, TornReason> {
+        match self.owner {
+            Some(owner) if owner == ENDED_FRAME_OWNER || owner > LAST_OWNER => Err(TornReason::Owner),
+            owner => Ok(owner),
+        }
+    }
+
+    /// Address of its code object; 0 for a frame that is being cleared.
+    fn code(&self) -> u64 {
+        self.code & !TAG_MASK
+    }
 }
 
 /// A frame that was walked over.
@@ -206,12 +277,14 @@ fn check_link<M: Memory>(
     memory: &M,
     layout: &Layout,
     thread_state: u64,
-    code: Option<u64>,
+    code: u64,
     caller: u64,
     inner: u64,
 ) -> Result<(), TornReason> {
     let Some(size) = layout.code.frame_size else { return Ok(()) };
-    let code = code.ok_or(TornReason::Unlinked)?;
+    if code == 0 {
+        return Err(TornReason::Unlinked);
+    }
     let size_words = match size {
         FrameSize::Words(offset) => u64::from(memory.read_u32(at(code, offset))?),
         FrameSize::Parts { locals, stack, specials_words } => u64::from(memory.read_u32(at(code, locals))?)
@@ -255,38 +328,28 @@ fn end_of_chain<M: Memory>(memory: &M, layout: &Layout, thread_state: u64, last:
     if is_root { Ok(WalkEnd::Complete) } else { Err(TornReason::Root) }
 }
 
-/// Who a frame belongs to, from 3.11 on.
-fn owner<M: Memory>(memory: &M, layout: &Layout, frame: u64) -> Result<Option<u8>, TornReason> {
-    let Some(offset) = layout.frame.owner else { return Ok(None) };
-    match memory.read_u8(at(frame, offset))? {
-        owner if owner == ENDED_FRAME_OWNER || owner > LAST_OWNER => Err(TornReason::Owner),
-        owner => Ok(Some(owner)),
-    }
-}
-
-/// The frame's code object; `None` for a frame that is being cleared.
-fn code<M: Memory>(memory: &M, layout: &Layout, code_type: u64, frame: u64) -> Result<Option<u64>, TornReason> {
-    let address = memory.read_u64(at(frame, layout.frame.code))? & !TAG_MASK;
-    if address == 0 {
-        return Ok(None);
-    }
-    if memory.read_u64(at(address, layout.object.ob_type))? != code_type {
+/// Whether what a frame runs is a code object, or 0.
+fn check_code<M: Memory>(memory: &M, layout: &Layout, code_type: u64, address: u64) -> Result<(), TornReason> {
+    if address != 0 && memory.read_u64(at(address, layout.object.ob_type))? != code_type {
         return Err(TornReason::NotCode);
     }
-    Ok(Some(address))
+    Ok(())
 }
 
-fn instruction_offset_bytes<M: Memory>(memory: &M, layout: &Layout, frame: u64, code: u64) -> Result<i32, Fault> {
+fn instruction_offset_bytes<M: Memory>(
+    memory: &M,
+    layout: &Layout,
+    frame: u64,
+    found: &FoundFrame,
+    code: u64,
+) -> Result<i32, Fault> {
     match layout.frame.position {
-        Position::LastIndexBytes(offset) => Ok(memory.read_u32(at(frame, offset))? as i32),
-        Position::LastIndexUnits(offset) => {
-            // -1 before the first instruction stays negative.
-            Ok((memory.read_u32(at(frame, offset))? as i32).saturating_mul(2))
-        }
-        Position::Pointer(offset) => {
-            let pointer = memory.read_u64(at(frame, offset))?;
+        Position::LastIndexBytes(_) => Ok(found.position as u32 as i32),
+        // -1 before the first instruction stays negative.
+        Position::LastIndexUnits(_) => Ok((found.position as u32 as i32).saturating_mul(2)),
+        Position::Pointer(_) => {
             let start = bytecode_start(memory, layout, frame, code)?;
-            let distance = pointer.wrapping_sub(start) as i64;
+            let distance = found.position.wrapping_sub(start) as i64;
             Ok(i32::try_from(distance).unwrap_or(i32::MIN))
         }
     }

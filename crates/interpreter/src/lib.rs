@@ -23,5 +23,5 @@ pub use frame_walk::{RawFrame, TornReason, WalkEnd, count_frames, walk};
 pub use identity::Identity;
 pub use layout::{Layout, LayoutError};
 pub use line_table::LineTable;
-pub use memory::{Fault, Memory};
+pub use memory::{Fault, Memory, WordOffsets};
 pub use threads::{ThreadState, for_each_thread};

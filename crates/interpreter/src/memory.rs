@@ -4,6 +4,38 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault;
 
+/// Where `N` words are, seen from one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordOffsets<const N: usize>([u32; N]);
+
+/// Offsets are below this: less than a page of any system.
+pub const MAX_OFFSET_BYTES: u32 = 4096;
+
+impl<const N: usize> WordOffsets<N> {
+    /// Offsets in bytes; `None` unless each is a multiple of 8 and below [`MAX_OFFSET_BYTES`].
+    #[inline]
+    pub const fn new(offsets: [u32; N]) -> Option<Self> {
+        let mut rest: &[u32] = &offsets;
+        while let [offset, others @ ..] = rest {
+            if !offset.is_multiple_of(8) || *offset >= MAX_OFFSET_BYTES {
+                return None;
+            }
+            rest = others;
+        }
+        Some(Self(offsets))
+    }
+
+    /// The offsets, in bytes.
+    #[inline]
+    pub const fn as_array(&self) -> &[u32; N] {
+        &self.0
+    }
+}
+
+/// Eight words, one behind the other: so many at once when bytes are read.
+const BLOCK: WordOffsets<8> = WordOffsets([0, 8, 16, 24, 32, 40, 48, 56]);
+const BLOCK_BYTES: usize = 64;
+
 /// A place to read from: this process, or bytes in a test. Little-endian, as every machine we support.
 pub trait Memory {
     /// The word at `address`, which must be a multiple of 8.
@@ -11,6 +43,19 @@ pub trait Memory {
     /// # Errors
     /// [`Fault`] if the address is not aligned or not mapped.
     fn read_u64(&self, address: u64) -> Result<u64, Fault>;
+
+    /// The words at `offsets` from `address`, which must be a multiple of 8.
+    ///
+    /// # Errors
+    /// As [`Self::read_u64`], if any of them cannot be read.
+    #[inline]
+    fn read_words<const N: usize>(&self, address: u64, offsets: &WordOffsets<N>) -> Result<[u64; N], Fault> {
+        let mut words = [0; N];
+        for (word, offset) in words.iter_mut().zip(offsets.as_array()) {
+            *word = self.read_u64(address.wrapping_add(u64::from(*offset)))?;
+        }
+        Ok(words)
+    }
 
     /// The 32 bits at `address`, which must be a multiple of 4.
     ///
@@ -43,6 +88,14 @@ pub trait Memory {
         let mut at = address;
         let mut rest = into;
         while !rest.is_empty() {
+            if at.is_multiple_of(8) && rest.len() >= BLOCK_BYTES {
+                let (now, later) = rest.split_at_mut(BLOCK_BYTES);
+                let words = self.read_words(at, &BLOCK)?;
+                now.chunks_exact_mut(8).zip(words).for_each(|(to, word)| to.copy_from_slice(&word.to_le_bytes()));
+                at = at.checked_add(BLOCK_BYTES as u64).ok_or(Fault)?;
+                rest = later;
+                continue;
+            }
             let bytes = self.read_u64(at & !7)?.to_le_bytes();
             let available = bytes.get((at & 7) as usize..).unwrap_or_default();
             let length = available.len().min(rest.len());
@@ -101,6 +154,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_beside_each_other() {
+        let mut memory = FakeMemory::default();
+        memory.put_u64(0x1000, 1);
+        memory.put_u64(0x1018, 2);
+        let offsets = |offsets| WordOffsets::new(offsets).expect("multiples of 8");
+        assert_eq!(memory.read_words(0x1000, &offsets([24, 0, 24])), Ok([2, 1, 2]));
+        assert_eq!(memory.read_words(0x1000, &offsets([24, 0, 8])), Err(Fault));
+        assert_eq!(memory.read_words(0x1004, &offsets([24, 0, 24])), Err(Fault));
+        for wrong in [[0, 4], [4096, 0], [u32::MAX, 0]] {
+            assert_eq!(WordOffsets::new(wrong), None, "{wrong:?}");
+        }
+        assert!(WordOffsets::new([4088, 0]).is_some());
+    }
+
+    #[test]
     fn parts_of_words() {
         let mut memory = FakeMemory::default();
         memory.put_u64(0x1000, 0x8877_6655_4433_2211);
@@ -112,5 +180,21 @@ mod tests {
         assert_eq!(memory.read_bytes(0x1003, &mut bytes), Ok(()));
         assert_eq!(bytes, [0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc]);
         assert_eq!(memory.read_bytes(0x100f, &mut bytes), Err(Fault));
+    }
+
+    #[test]
+    fn bytes_from_anywhere_on() {
+        let mut memory = FakeMemory::default();
+        let all: alloc::vec::Vec<u8> = (0..=255).collect();
+        memory.put_bytes(0x1000, &all);
+        for start in 0..all.len() {
+            for length in (0..all.len() - start).step_by(13) {
+                let mut bytes = alloc::vec![0; length];
+                assert_eq!(memory.read_bytes(0x1000 + start as u64, &mut bytes), Ok(()));
+                assert_eq!(bytes, all[start..start + length], "{length} from {start}");
+            }
+            let mut more = alloc::vec![0; all.len() - start + 1];
+            assert_eq!(memory.read_bytes(0x1000 + start as u64, &mut more), Err(Fault), "{start}");
+        }
     }
 }

@@ -26,6 +26,10 @@ pub fn read_text<M: Memory>(memory: &M, layout: &Layout, address: u64) -> Result
     let kept = characters.length.min(MAX_CHARACTERS) as usize;
     let mut bytes = vec![0u8; kept * characters.width_bytes];
     memory.read_bytes(characters.address, &mut bytes)?;
+    if characters.width_bytes == 1 && bytes.is_ascii() && characters.length <= MAX_CHARACTERS {
+        // Nearly every name: nothing to decode.
+        return String::from_utf8(bytes).map_err(|_| ReadError::NotText);
+    }
     let mut text: String = bytes
         .chunks_exact(characters.width_bytes)
         .map(|unit| {

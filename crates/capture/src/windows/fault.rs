@@ -65,8 +65,8 @@ unsafe extern "system" fn on_exception(exception: *mut EXCEPTION_POINTERS) -> i3
         let context = (*exception).ContextRecord;
         let is_load =
             [EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR, STATUS_GUARD_PAGE_VIOLATION].contains(&code);
-        if is_load && (*context).Rip == safe_load::faulting_instruction() as u64 {
-            (*context).Rip = safe_load::recovery_instruction() as u64;
+        if is_load && let Some(elsewhere) = safe_load::recovery((*context).Rip) {
+            (*context).Rip = elsewhere;
             return CONTINUE_EXECUTION;
         }
     }

@@ -9,7 +9,7 @@ use super::{
     ObjectLayout, Position, Runtime, TextLayout, ThreadStateLayout, TypeLayout, gil_size_bytes, windows,
 };
 use crate::identity::Identity;
-use crate::memory::Memory;
+use crate::memory::{MAX_OFFSET_BYTES, Memory};
 
 /// "xdebugpy" as a little-endian word.
 const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
@@ -144,6 +144,9 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
     }
 
     let frame = table.structure("the size of interpreter_frame")?;
+    if frame.0 > u64::from(MAX_OFFSET_BYTES) {
+        return Err("the size of interpreter_frame");
+    }
     let frame_previous = frame.pointer(table.word()?, "interpreter_frame.previous")?;
     let frame_executable = frame.pointer(table.word()?, "interpreter_frame.executable")?;
     let instr_ptr = frame.pointer(table.word()?, "interpreter_frame.instr_ptr")?;

@@ -177,6 +177,7 @@ impl<'a> Image<'a> {
                 Link::Shim => {
                     // None, or nothing at all: never a code object.
                     self.put_word(address + build.fact("frame.executable"), 1);
+                    self.put_word(address + build.fact("frame.instruction"), u64::MAX);
                     self.put_bytes(address + build.fact("frame.owner"), &[3]);
                 }
             }
