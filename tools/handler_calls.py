@@ -51,7 +51,7 @@ CALLS_BY_POINTER = {
 }
 """Functions that call an address they were given, and whose it is."""
 
-OUR_CRATES = ("capture::", "interpreter::", "profile::", "spprof_load_word")
+OUR_CRATES = ("capture::", "interpreter::", "profile::", "spprof_load")
 
 FROM_CORE = ("memcpy", "memset", "memmove")
 """What the compiler itself may call, of the C library too."""

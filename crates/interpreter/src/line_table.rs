@@ -21,7 +21,8 @@ pub struct LineTable {
 impl LineTable {
     /// Decodes a table for `code_len_bytes` of bytecode that begins at `first_line`.
     pub fn decode(kind: LineTableKind, table: &[u8], first_line: i32, code_len_bytes: u32) -> Self {
-        let mut builder = Builder { ranges: Vec::new(), code_len_bytes };
+        // Most entries have two bytes or more, and of those of one line all but the first vanish.
+        let mut builder = Builder { ranges: Vec::with_capacity(table.len() / 4 + 2), code_len_bytes };
         match kind {
             LineTableKind::Lnotab => decode_lnotab(table, first_line, &mut builder),
             LineTableKind::Ranges => decode_ranges(table, first_line, &mut builder),
