@@ -370,6 +370,7 @@ impl Collector {
             // Every thread is parked: the next pass sees which ones run.
             thread.watch = None;
             thread.was_blocked = false;
+            thread.was_on_cpu = false;
         }
     }
 
@@ -441,14 +442,23 @@ fn cannot_name(symbols: &Symbols) -> bool {
     reserve::has_run_out()
 }
 
-/// Records a sample of `thread` with what went by since its last one. CPU time that was used while it was found blocked
-/// waits for its next sample on CPU.
+/// Records a sample of `thread` with what went by since its last one.
+///
+/// Of the CPU time since its last sample on CPU, half goes to that one and half to this: a sample stands for what was run around
+/// it, not only before. What comes late in a burst of work would otherwise seem to take longer than what comes early, because
+/// the sample before is most often in another burst: of two equal halves the second had 56 % at bursts of 12 ms every 20.
 fn weigh(recording: &mut Recording, thread: &mut LiveThread, leaf: NodeId, state: State, time_ns: u64, cpu_ns: u64) {
     settle_idle(recording, thread);
     let wall_ns = time_ns.saturating_sub(thread.counted_to_ns);
     let used_ns = cpu_ns.saturating_sub(thread.counted_cpu_ns) + thread.pending_cpu_ns;
-    let carried_ns = if state.is_blocked() { 0 } else { used_ns };
-    thread.pending_cpu_ns = used_ns - carried_ns;
+    let (earlier_ns, carried_ns, pending_ns) = match (state.is_blocked(), thread.was_on_cpu) {
+        (true, _) => (0, 0, used_ns),
+        (false, false) => (0, used_ns, 0),
+        (false, true) => (used_ns / 2, used_ns - used_ns / 2, 0),
+    };
+    recording.add_cpu_to_last_on_cpu(thread.id, earlier_ns);
+    thread.was_on_cpu |= !state.is_blocked();
+    thread.pending_cpu_ns = pending_ns;
     thread.counted_to_ns = thread.counted_to_ns.max(time_ns);
     thread.counted_cpu_ns = thread.counted_cpu_ns.max(cpu_ns);
     thread.was_blocked = state.is_blocked();

@@ -36,6 +36,8 @@ pub(crate) struct LiveThread {
     pub(crate) is_fresh: bool,
     /// The last sample found it blocked.
     pub(crate) was_blocked: bool,
+    /// It has a sample on CPU, and no pause came after it.
+    pub(crate) was_on_cpu: bool,
     /// Set while it is parked, from the first look on.
     pub(crate) watch: Option<Watch>,
     /// The pass of the interpreter's list in which it was last seen.
@@ -200,6 +202,7 @@ impl Roster {
             thread_state: 0,
             is_fresh: true,
             was_blocked: false,
+            was_on_cpu: false,
             watch: None,
             seen_in: self.pass,
         };

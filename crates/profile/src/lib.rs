@@ -5,8 +5,9 @@
 //!
 //! # Vocabulary
 //!
-//! - A **sample** says where one thread was at one time: the *leaf* of its stack in the [`CallTree`], how much wall and
-//!   CPU time went by since that thread's previous sample (its *weights*), and the thread's [`State`].
+//! - A **sample** says where one thread was at one time: the *leaf* of its stack in the [`CallTree`], how much wall time
+//!   went by since that thread's previous sample and how much CPU time was used around it (its *weights*), and the thread's
+//!   [`State`].
 //! - A stack is named by its **leaf** node; the frames are the way from the root to it. A sample whose leaf is
 //!   [`NodeId::ROOT`] has an *empty stack*: the thread had no Python frame at that time. Its weights count for the thread;
 //!   they belong to no function and are reported as time *without Python*.

@@ -19,7 +19,8 @@ pub struct Sample {
     /// Wall time since the thread's previous sample; since it was first seen, for the first. Time that was skipped
     /// ([`Recording::skip_to`](crate::Recording::skip_to)) is not in it.
     pub wall_ns: u64,
-    /// CPU time of the thread that goes with this sample.
+    /// CPU time of the thread that goes with this sample: half of what it used between this and the one on CPU before, and half of
+    /// what it used up to the next. Over a thread it is exact, beside the wall time of the same sample it may be more.
     pub cpu_ns: u64,
     /// What the thread was doing.
     pub state: State,

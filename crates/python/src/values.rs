@@ -49,7 +49,8 @@ pub(crate) struct Sample {
     pub(crate) frames: Py<PyTuple>,
     /// Wall time since the thread's previous sample, ns.
     pub(crate) wall_ns: u64,
-    /// CPU time that this sample stands for, ns.
+    /// CPU time that this sample stands for, ns: half of what the thread used since its sample on CPU before, and half of what it used
+    /// up to the next.
     pub(crate) cpu_ns: u64,
     /// What the thread was doing: `on-cpu` or `blocked`, then `gil`, `waits-for-gil` or `no-gil`.
     pub(crate) state: String,
