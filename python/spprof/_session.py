@@ -118,9 +118,14 @@ def stop() -> Profile:
     Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError has the profile in its attribute
     ``profile``, so nothing that was sampled is lost.
     """
+    return _stop(at_exit=False)
+
+
+def _stop(*, at_exit: bool) -> Profile:
+    """As ``stop``; ``at_exit``: because the process ends."""
     with _state.lock:
         _threads.name_living_threads()
-        profile = _native.stop()
+        profile = _native.stop(at_exit=at_exit)
         _state.hooks.remove()
         path, output_format, clock = _state.output_path, _state.output_format, _state.output_clock
         _state.output_path = _state.token = None
@@ -191,7 +196,7 @@ def _stop_at_exit() -> Profile | None:
         return None
     path = _state.output_path
     try:
-        profile = stop()
+        profile = _stop(at_exit=True)
     except OSError as error:
         _output.complain(str(path), error)
         return None

@@ -130,6 +130,6 @@ pub use injection::injected;
 pub use reserve::Allocator;
 pub use safe_load::LiveMemory;
 pub use session::{
-    OnTermination, Options, Recorded, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start,
+    OnTermination, Options, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start,
     stats, stop, thread_ended, thread_started, with_faults_caught,
 };

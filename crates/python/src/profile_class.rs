@@ -92,6 +92,13 @@ impl Profile {
         datetime(py, self.inner().end.unix_ns)
     }
 
+    /// Why it ended: "stop", "exit" (of the process), "SIGTERM", "out of memory", or "snapshot" if it went on. None where a file does
+    /// not say.
+    #[getter]
+    fn ending(&self) -> Option<&'static str> {
+        Some(self.inner().ending.label()).filter(|label| !label.is_empty())
+    }
+
     /// Time asked for between two samples of a thread on CPU, ms.
     #[getter]
     fn interval_ms(&self) -> f64 {

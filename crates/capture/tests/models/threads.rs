@@ -1,14 +1,15 @@
 //! The life of a thread's slot: given, its ticks, let go, given to the next.
 //!
 //! Caught: `occupy` that publishes the generation Relaxed; `belongs_to` that looks Relaxed; `occupy` that moves the generation on
-//! before it fills the slot in; `set_phase` or `is_parked` Relaxed; `vacate` that leaves the generation.
+//! before it fills the slot in; `set_phase` or `is_parked` Relaxed; `vacate` that leaves the generation; `vacate` that does not wait,
+//! that waits before it moves the generation on, or that waits by a load; `hold` that looks before it counts, or counts by a store.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 
 use crate::explore;
 use crate::platform::TimerId;
-use crate::slots::{ARMED, PARKED, Slot};
+use crate::slots::{ARMED, PARKED, Slot, Vacated};
 use crate::sync::{AtomicU32, Ordering};
 
 /// A signal carries the generation, and that is all that is ordered by it: the kernel promises nothing of the rest.
@@ -96,5 +97,39 @@ fn a_timer_has_one_owner() {
         world.timer.with_mut(|timer| unsafe { *timer += 1 });
         world.slot.set_phase(ARMED);
         handler.join().expect("the handler's own assertions hold");
+    });
+}
+
+/// A handler that sets its timer against the collector that deletes it, after which the kernel gives the number to the program.
+#[test]
+fn a_timer_of_the_program_is_never_set() {
+    const OURS: u32 = 0;
+    const THE_PROGRAM_S: u32 = 1;
+
+    explore(3, || {
+        let slot = Slot::vacant();
+        let generation = slot.occupy(10, 70, 3);
+        slot.set_timer(TimerId(7));
+        // Whose the kernel's timer 7 is. System calls are ordered by locks of the kernel.
+        let world = Arc::new((slot, AtomicU32::new(OURS)));
+        let handler = {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || {
+                let (slot, owner) = &*world;
+                if let Some(slot) = slot.hold(generation)
+                    && slot.timer().is_some()
+                {
+                    assert_eq!(owner.fetch_add(0, Ordering::SeqCst), OURS, "a timer of the program was set");
+                }
+            })
+        };
+        let (slot, owner) = &*world;
+        let Vacated { timer, is_left } = slot.vacate();
+        assert_eq!(timer, Some(TimerId(7)));
+        if is_left {
+            owner.swap(THE_PROGRAM_S, Ordering::SeqCst);
+        }
+        handler.join().expect("the handler's own assertions hold");
+        assert!(slot.vacate().is_left, "who has left is not waited for");
     });
 }
