@@ -115,7 +115,7 @@ def _is_current(token: object) -> bool:
 def stop() -> Profile:
     """Ends the session, writes ``output_path`` if one was given, and returns what was recorded.
 
-    Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError has the profile in its attribute
+    Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError or MemoryError has the profile in its attribute
     ``profile``, so nothing that was sampled is lost.
     """
     return _stop(at_exit=False)
@@ -132,7 +132,7 @@ def _stop(*, at_exit: bool) -> Profile:
     if path is not None:
         try:
             profile.save(path, output_format, clock=clock)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             error.profile = profile  # type: ignore[attr-defined]
             raise
     return profile
@@ -197,7 +197,7 @@ def _stop_at_exit() -> Profile | None:
     path = _state.output_path
     try:
         profile = _stop(at_exit=True)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         _output.complain(str(path), error)
         return None
     except RuntimeError:

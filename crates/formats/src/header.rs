@@ -2,7 +2,9 @@
 //!
 //! Each field may be missing, as in files of another version; it is 0 or empty then.
 
-use profile::{Clock, Counters, Ending, Gil, Moment, NewThread, Profile, RecordingInfo, Running, State, Thread, ThreadIndex};
+use profile::{
+    Clock, Counters, Ending, Gil, Moment, NewThread, Profile, RecordingInfo, Running, State, Thread, ThreadIndex,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::labels::thread_labels;

@@ -50,6 +50,8 @@ pub(crate) fn start(
             let format = save::format_for(&path, output_format).map_err(PyValueError::new_err)?;
             let clock = output_clock.map(clock_view::clock).transpose()?;
             let hand_over: capture::OnTermination = Box::new(move |profile| {
+                // Where there is no room beforehand, there may be enough all the same.
+                let _operation = capture::Operation::begin(formats::write_bytes(&profile, format));
                 // The process is ending by a signal: there is nobody left to tell.
                 let _ = save::save(&profile, &path, format, &WriteOptions { clock, ..save::defaults() });
             });
