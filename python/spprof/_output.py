@@ -17,7 +17,10 @@ _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0)
 def complain(path: str, error: OSError | MemoryError) -> None:
     """Says that the profile could not be saved, where raising would hide what the program itself has to say."""
     if sys.stderr is not None:
-        print(f"spprof: the profile could not be written to {path}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        print(
+            f"spprof: the profile could not be written to {path}: {getattr(error, 'strerror', None) or error}",
+            file=sys.stderr,
+        )
 
 
 def check_writable(path: str) -> None:

@@ -115,8 +115,8 @@ def _is_current(token: object) -> bool:
 def stop() -> Profile:
     """Ends the session, writes ``output_path`` if one was given, and returns what was recorded.
 
-    Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError or MemoryError has the profile in its attribute
-    ``profile``, so nothing that was sampled is lost.
+    Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError or MemoryError has the profile in its
+    attribute ``profile``, so nothing that was sampled is lost.
     """
     return _stop(at_exit=False)
 
@@ -133,7 +133,7 @@ def _stop(*, at_exit: bool) -> Profile:
         try:
             profile.save(path, output_format, clock=clock)
         except (OSError, MemoryError) as error:
-            error.profile = profile  # type: ignore[attr-defined]
+            error.profile = profile  # type: ignore[union-attr]
             raise
     return profile
 

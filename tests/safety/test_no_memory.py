@@ -252,10 +252,10 @@ def content(found):
 def loaded(ending):
     return lambda: content(spprof.Profile.load(f"{folder}/loaded.{ending}"))
 
-def saved(ending):
+def saved(ending, save_to=None):
     path = f"{folder}/saved.{ending}"
     def save():
-        profile.save(path)
+        (save_to or profile.save)(path)
         def read():
             with open(path, "rb") as file:
                 data = file.read()
@@ -280,10 +280,12 @@ OPERATIONS = {
     "page": lambda: (lambda found: lambda: found)(profile._repr_html_()),
     "losses": lambda: (lambda found: lambda: found)(profile.losses("svg")),
 }
+difference = profile.diff(profile, clock="wall")
+OPERATIONS["save difference"] = saved("difference.html", difference.save)
 for ending in ("spprof", "speedscope.json", "pb.gz", "collapsed"):
     OPERATIONS["load " + ending] = loaded(ending)
-for ending in ("spprof", "speedscope.json", "pb.gz", "collapsed", "firefox.json", "svg", "pstats", "callgrind", "trace.json", "html"):
-    OPERATIONS["save " + ending] = saved(ending)
+for _, (ending, *_), *_ in spprof._native.formats():
+    OPERATIONS["save " + ending] = saved(ending.lstrip("."))
 
 expected = {name: operation()() for name, operation in OPERATIONS.items()}
 
@@ -326,7 +328,7 @@ assert not spprof.is_active()
 print(right > 0)
 """,
         str(tmp_path),
-        "1500",
+        "1000",
         "12",
     )
     assert output == "True\n"
@@ -346,13 +348,13 @@ def limit(more):
 
 outcomes = {name: [] for name in OPERATIONS}
 for name in OPERATIONS:
-    for more in (0, *(4096 * 3**power for power in range(12))):
+    for more in (0, *(4096 * 6**power for power in range(8))):
         outcomes[name].append(attempt(name, lambda: limit(more), lambda: resource.setrlimit(resource.RLIMIT_AS, (hard, hard))))
 print([name for name, right in outcomes.items() if not right[-1]])
 print(sum(right.count(False) for right in outcomes.values()) > len(outcomes))
 """,
         str(tmp_path),
-        "20000",
+        "6000",
         "20",
         # One heap for all threads, which has no address space of its own in store.
         MALLOC_ARENA_MAX="1",

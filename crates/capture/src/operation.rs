@@ -16,11 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use memmap2::{MmapMut, MmapOptions};
 
-#[cfg(windows)]
-use crate::absent::fork;
-#[cfg(unix)]
-use crate::fork;
-use crate::platform;
+use crate::{fork, platform};
 
 /// Operations at a time, and results of earlier ones that live in their room. Without a place an operation does without.
 const PLACES: usize = 64;

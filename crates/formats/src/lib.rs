@@ -212,11 +212,24 @@ pub fn write(profile: &Profile, format: Format, options: &WriteOptions, out: &mu
 /// Heap bytes that [`write`] needs at once at most, the file itself aside.
 #[must_use]
 pub fn write_bytes(profile: &Profile, format: Format) -> usize {
+    /// What packs, and what is kept between two writes.
+    const FIXED_BYTES: usize = 1 << 20;
     let size = profile.size();
-    match format {
+    let grows = match format {
         Format::Spprof => size.times(64, 64, 0, 256, 1),
+        // A part of a track's columns for each sample.
+        Format::Firefox | Format::Chrome | Format::Html => size.times(512, 1024, 224, 2048, 8),
         _ => size.times(512, 1024, 64, 1024, 8),
-    }
+    };
+    grows.saturating_add(FIXED_BYTES)
+}
+
+/// Heap bytes that [`write_difference`] needs at once at most.
+#[must_use]
+pub fn write_difference_bytes(before: &Profile, after: &Profile) -> usize {
+    // Both call trees are put into one.
+    let bytes = |profile: &Profile| profile.view_bytes().saturating_add(profile.copy_bytes());
+    bytes(before).saturating_add(bytes(after))
 }
 
 /// Heap bytes that [`read`] needs beside those that it asks for as it goes on ([`profile::room`]).

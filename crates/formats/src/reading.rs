@@ -16,7 +16,7 @@ impl TotalWeight {
         /// So few take little beside the tables that they go into.
         const QUESTION_ENTRIES: u64 = 256;
         self.entries += 1;
-        if self.entries % QUESTION_ENTRIES == 0 && !room::is_there(0) {
+        if self.entries.is_multiple_of(QUESTION_ENTRIES) && !room::is_there(0) {
             return Err(ReadError::no_memory());
         }
         let sum = self.sum_ns.checked_add(weight_ns);

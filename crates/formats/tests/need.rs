@@ -4,7 +4,7 @@
 
 use std::io;
 
-use formats::{Format, WriteOptions, read, read_bytes, write, write_bytes};
+use formats::{Format, WriteOptions, read, read_bytes, write, write_bytes, write_difference, write_difference_bytes};
 use peak_alloc::PeakAlloc;
 use profile::{
     Clock, Counters, DifferenceOptions, Filter, FoldOptions, FunctionSet, Gil, Moment, NewThread, NodeId, Observation,
@@ -76,36 +76,29 @@ fn within<T>(what: &str, bound: usize, run: impl FnOnce() -> T) -> T {
     let result = run();
     let peak = HEAP.peak_usage().saturating_sub(before);
     println!("{what}: {peak} of {bound}: {:.2}", peak as f64 / bound.max(1) as f64);
-    // What the allocator's own splitting may cost is a part of the slack too.
-    assert!(peak <= bound + SLACK_BYTES / 2, "{what}: {peak} bytes, and the bound is {bound}");
+    // A quarter is for what cannot be used because of how blocks lie.
+    assert!(peak <= (bound + SLACK_BYTES) / 4 * 3, "{what}: {peak} bytes, and the bound is {bound}");
     result
 }
 
 #[test]
 fn nothing_takes_more_than_is_said_beforehand() {
+    let shape = |what, threads, functions, stacks, depth, samples, name_bytes| Shape {
+        what,
+        threads,
+        functions,
+        stacks,
+        depth,
+        samples,
+        name_bytes,
+    };
     let shapes = [
-        Shape {
-            what: "functions",
-            threads: 2,
-            functions: 30_000,
-            stacks: 30_000,
-            depth: 1,
-            samples: 30_000,
-            name_bytes: 30,
-        },
-        Shape { what: "nodes", threads: 2, functions: 50, stacks: 3_000, depth: 40, samples: 6_000, name_bytes: 20 },
-        Shape { what: "deep", threads: 2, functions: 500, stacks: 60, depth: 1_000, samples: 500, name_bytes: 20 },
-        Shape { what: "samples", threads: 4, functions: 20, stacks: 50, depth: 10, samples: 400_000, name_bytes: 10 },
-        Shape {
-            what: "threads",
-            threads: 10_000,
-            functions: 20,
-            stacks: 50,
-            depth: 10,
-            samples: 20_000,
-            name_bytes: 10,
-        },
-        Shape { what: "names", threads: 2, functions: 300, stacks: 300, depth: 3, samples: 3_000, name_bytes: 20_000 },
+        shape("functions", 2, 8_000, 8_000, 1, 8_000, 30),
+        shape("nodes", 2, 50, 1_000, 40, 2_000, 20),
+        shape("deep", 2, 500, 20, 1_000, 200, 20),
+        shape("samples", 4, 20, 50, 10, 60_000, 10),
+        shape("threads", 3_000, 20, 50, 10, 6_000, 10),
+        shape("names", 2, 100, 100, 3, 300, 20_000),
     ];
     for shape in shapes {
         let profile = shape.profile();
@@ -126,7 +119,10 @@ fn nothing_takes_more_than_is_said_beforehand() {
         within(&named("part"), profile.copy_bytes(), || profile.filtered(&filter));
         within(&named("sum"), 2 * profile.copy_bytes(), || Profile::merged(&[&profile, &profile]));
         let options = DifferenceOptions::new(Clock::Wall);
-        within(&named("difference"), 2 * profile.view_bytes(), || profile.difference(&profile, &options));
+        let found = within(&named("difference"), 2 * profile.view_bytes(), || profile.difference(&profile, &options));
+        within(&named("difference written"), write_difference_bytes(&profile, &profile), || {
+            write_difference(&profile, &profile, &found, &mut io::sink()).expect("a sink takes everything");
+        });
         for format in Format::ALL {
             for lines in [false, true] {
                 let options = WriteOptions { lines, thread_roots: true, ..WriteOptions::default() };

@@ -61,7 +61,7 @@ impl Profile {
     /// Heap bytes that any other view takes at most, without the names of its result: lines, calls, activities, the order of time.
     #[must_use]
     pub fn view_bytes(&self) -> usize {
-        self.size().times(900, 512, 16, 256, 0)
+        self.size().times(600, 512, 16, 256, 0)
     }
 
     /// Heap bytes that a part or copy of it takes at most.

@@ -200,7 +200,7 @@ impl ProfileDifference {
             return Err(PyValueError::new_err(message));
         }
         let (before, after) = (&self.before.profile, &self.after.profile);
-        let bytes = before.view_bytes().saturating_add(after.view_bytes());
+        let bytes = formats::write_difference_bytes(before, after);
         with_room(py, &format!("to write {}", path.display()), bytes, || {
             py.detach(|| save::write_to(&path, |file| formats::write_difference(before, after, &self.found, file)))
                 .map_err(|error| os_error(&error, &path))

@@ -273,7 +273,7 @@ impl<'de, T: IntoStacks> Visitor<'de> for List<'_, T> {
         let List(stacks, item) = self;
         let mut values = Vec::new();
         while let Some(value) = items.next_element_seed(One(stacks, item))? {
-            if values.len() % QUESTION_ENTRIES == 0 && !room::is_there(0) {
+            if values.len().is_multiple_of(QUESTION_ENTRIES) && !room::is_there(0) {
                 return Err(A::Error::custom(ReadError::no_memory()));
             }
             values.push(value);
