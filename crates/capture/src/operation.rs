@@ -41,7 +41,7 @@ struct Free {
 struct Own {
     mapping: Option<MmapMut>,
     first_free: *mut Free,
-    /// The C library has refused something, whether or not there was room for it here.
+    /// The C library or the system has refused something, whether or not there was room for it here.
     is_needed: bool,
 }
 
@@ -105,6 +105,9 @@ impl Room {
         // First what is there goes: where little is left, both have no room beside each other.
         self.place.store(0, Ordering::Release);
         own.mapping = None;
+        own.first_free = null_mut();
+        // If this fails, that is the end of the operation.
+        own.is_needed = true;
         let Some(size) = bytes.checked_add(SLACK_BYTES).and_then(|size| size.checked_next_multiple_of(PAGE_BYTES))
         else {
             return false;
