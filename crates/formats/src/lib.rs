@@ -218,8 +218,8 @@ pub fn write_bytes(profile: &Profile, format: Format) -> usize {
     let grows = match format {
         Format::Spprof => size.times(64, 64, 0, 256, 1),
         // A part of a track's columns for each sample.
-        Format::Firefox | Format::Chrome | Format::Html => size.times(512, 1024, 224, 2048, 8),
-        _ => size.times(512, 1024, 64, 1024, 8),
+        Format::Firefox | Format::Chrome | Format::Html => size.times(512, 1024, 224, 2048, 16),
+        _ => size.times(512, 1024, 64, 1024, 16),
     };
     grows.saturating_add(FIXED_BYTES)
 }
