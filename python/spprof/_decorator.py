@@ -83,9 +83,9 @@ class _Call:
         if self._is_outermost:
             try:
                 self._profiler.__exit__(*exception)
-            except OSError as error:
+            except (OSError, MemoryError) as error:
                 # The call has its own result.
-                _output.complain(str(error.filename), error)
+                _output.complain(str(self._profiler._output_path), error)
             self._wrapper.last_profile = self._profiler.profile
 
 

@@ -14,10 +14,13 @@ _SPECIAL_DIRECTORIES = ("/dev/", "/proc/")
 _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0)
 
 
-def complain(path: str, error: OSError) -> None:
+def complain(path: str, error: OSError | MemoryError) -> None:
     """Says that the profile could not be saved, where raising would hide what the program itself has to say."""
     if sys.stderr is not None:
-        print(f"spprof: the profile could not be written to {path}: {error.strerror or error}", file=sys.stderr)
+        print(
+            f"spprof: the profile could not be written to {path}: {getattr(error, 'strerror', None) or error}",
+            file=sys.stderr,
+        )
 
 
 def check_writable(path: str) -> None:

@@ -48,7 +48,7 @@ class Profiler:
             return
         try:
             self.profile = _session.stop()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self.profile = getattr(error, "profile", None)
             if exc is None:
                 raise

@@ -23,6 +23,8 @@ _LINE_ROWS = 3
 _TREE_ROWS = 60
 
 _OWN_CODE = "own code"
+# Endings that nobody who runs the program decided on.
+_EARLY_ENDINGS = {"SIGTERM": "SIGTERM ended the process", "out of memory": "there was no memory left"}
 _LARGE_SHARE = 0.2
 _NOTABLE_SHARE = 0.05
 # Smaller ones are not worth a row that nobody asked for.
@@ -249,6 +251,8 @@ class Report:
             if counters[name]
         ]
         parts.append(", ".join(lost) if lost else "none dropped, missed, truncated or torn")
+        if profile.ending in _EARLY_ENDINGS:
+            parts.append(f"recorded until {_EARLY_ENDINGS[profile.ending]}")
         if counters["profiler_cpu_ns"] or counters["memory_bytes"]:
             used_ns = profile.time_ns("cpu")
             share = f" ({100 * counters['profiler_cpu_ns'] / used_ns:.2f} %)" if used_ns else ""

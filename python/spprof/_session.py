@@ -115,20 +115,25 @@ def _is_current(token: object) -> bool:
 def stop() -> Profile:
     """Ends the session, writes ``output_path`` if one was given, and returns what was recorded.
 
-    Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError has the profile in its attribute
-    ``profile``, so nothing that was sampled is lost.
+    Raises RuntimeError("Profiler not running"). If the file cannot be written, the OSError or MemoryError has the profile in its
+    attribute ``profile``, so nothing that was sampled is lost.
     """
+    return _stop(at_exit=False)
+
+
+def _stop(*, at_exit: bool) -> Profile:
+    """As ``stop``; ``at_exit``: because the process ends."""
     with _state.lock:
         _threads.name_living_threads()
-        profile = _native.stop()
+        profile = _native.stop(at_exit=at_exit)
         _state.hooks.remove()
         path, output_format, clock = _state.output_path, _state.output_format, _state.output_clock
         _state.output_path = _state.token = None
     if path is not None:
         try:
             profile.save(path, output_format, clock=clock)
-        except OSError as error:
-            error.profile = profile  # type: ignore[attr-defined]
+        except (OSError, MemoryError) as error:
+            error.profile = profile  # type: ignore[union-attr]
             raise
     return profile
 
@@ -191,8 +196,8 @@ def _stop_at_exit() -> Profile | None:
         return None
     path = _state.output_path
     try:
-        profile = stop()
-    except OSError as error:
+        profile = _stop(at_exit=True)
+    except (OSError, MemoryError) as error:
         _output.complain(str(path), error)
         return None
     except RuntimeError:

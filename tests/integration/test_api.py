@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 import spprof
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spprof import _native, cli
 from support import run_python, spin
 
 
@@ -173,17 +175,18 @@ def test_the_program_s_own_output_is_not_replaced(tmp_path):
 
 
 ENDINGS = {
-    "return": ("", 0),
-    "exit": ("import sys; sys.exit(3)", 3),
-    "exception": ("raise KeyError('x')", 1),
-    "interrupt": ("import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)", -2),
-    "termination": ("import os, signal; os.kill(os.getpid(), signal.SIGTERM); import time; time.sleep(60)", -15),
+    "return": ("", 0, "exit"),
+    "exit": ("import sys; sys.exit(3)", 3, "exit"),
+    "exception": ("raise KeyError('x')", 1, "exit"),
+    "interrupt": ("import os, signal; os.kill(os.getpid(), signal.SIGINT); import time; time.sleep(60)", -2, "exit"),
+    "termination": ("import os, signal; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", -15, "SIGTERM"),
+    "stop": ("spprof.stop()", 0, "stop"),
 }
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_file_is_written_however_the_program_ends(tmp_path, ending):
-    last, status = ENDINGS[ending]
+    last, status, reason = ENDINGS[ending]
     program = f"""
 import time, spprof
 spprof.start(interval_ms=1, output_path={str(tmp_path / "out.json")!r})
@@ -197,6 +200,46 @@ busy()
     assert done.returncode == status, done.stderr
     profile = spprof.Profile.load(tmp_path / "out.json")
     assert "busy" in [row.function_name for row in profile.top()]
+    assert profile.ending == reason
+
+
+def test_every_file_says_that_sigterm_ended_the_recording(tmp_path, capsys):
+    for name, extensions, is_readable, _ in _native.formats():
+        path = tmp_path / ("p" + extensions[0])
+        program = f"""
+import os, signal, time, spprof
+spprof.start(output_path={str(path)!r})
+os.kill(os.getpid(), signal.SIGTERM)
+while True: time.sleep(60)
+"""
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGTERM
+        if is_readable:
+            profile = spprof.Profile.load(path)
+            assert profile.ending == "SIGTERM", name
+            assert cli.main(["report", str(path)]) == 0
+            assert "recorded until SIGTERM ended the process" in capsys.readouterr().out.replace("\n", " ")
+        # The page is packed; pstats has no place for any number.
+        elif name not in ("html", "pstats"):
+            assert b"SIGTERM" in path.read_bytes(), name
+
+
+def test_why_a_recording_ended_and_files_that_do_not_say(tmp_path):
+    spprof.start()
+    snapshot = spprof.snapshot()
+    profile = spprof.stop()
+    assert (snapshot.ending, profile.ending) == ("snapshot", "stop")
+    assert profile.filter(ignore="nothing is called so").ending == "stop"
+    assert (profile.merge(profile).ending, profile.merge(snapshot).ending) == ("stop", None)
+    path = tmp_path / "p.json"
+    profile.save(path)
+    document = json.loads(path.read_text())
+    # As a version before this one wrote it, and one after this one may.
+    del document["spprof"]["ending"]
+    path.write_text(json.dumps(document))
+    assert spprof.Profile.load(path).ending is None
+    document["spprof"]["ending"] = "power cut"
+    path.write_text(json.dumps(document))
+    assert spprof.Profile.load(path).ending is None
 
 
 def test_an_unwritable_file_at_exit_is_said_and_harms_nothing(tmp_path):

@@ -9,6 +9,8 @@ import sys
 import pytest
 import spprof
 from handwritten import STACKS, collapsed
+from spprof import cli
+from spprof.cli import _files
 
 
 def report(path, *arguments, columns=80, env=None):
@@ -275,3 +277,12 @@ def test_colours_on_a_terminal_only(profile_path):
     assert re.sub("\x1b\\[[0-9]+m", "", coloured) == plain
     assert on_a_terminal(profile_path, NO_COLOR="1") == plain
     assert on_a_terminal(profile_path, TERM="dumb") == plain
+
+
+def test_memory_that_runs_out_is_one_sentence(profile_path, monkeypatch, capsys):
+    def refuse(path):
+        raise MemoryError(f"There is no memory to read {path}")
+
+    monkeypatch.setattr(_files, "load", refuse)
+    assert cli.main(["report", str(profile_path)]) == 1
+    assert capsys.readouterr().err == f"spprof report: There is no memory to read {profile_path}\n"

@@ -1,4 +1,4 @@
-"""Memory that runs out while a session records: the program goes on, and the profile says where it ends.
+"""Memory that runs out: the program goes on. A recording ends and says where; a view or a file is right, or a MemoryError.
 
 An allocator that refuses (`refuse.c`) is put before the C library's. It refuses the extension only, from its n-th call on or
 that one alone, for every n up to as many calls as a session makes.
@@ -112,6 +112,7 @@ def session(first, count, refused_from):
     assert all(message.startswith("The profiler ran out of memory after ") for message in messages), messages
     if profile is not None:
         check(profile)
+        assert profile.ending == ("out of memory" if messages else "stop")
         # What was refused before the session began has hurt nobody, and a block that could not grow may move instead.
         if refused and refused_from == "started" and count > 1:
             assert messages or no_snapshot, "what was refused has its consequence, and it is said"
@@ -130,10 +131,10 @@ def library(tmp_path_factory):
     return str(built)
 
 
-def run(library, program, **environment):
+def run(library, program, *arguments, **environment):
     """What a program printed under the allocator that refuses."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM + program, library],
+        [sys.executable, "-c", PROGRAM + program, library, *arguments],
         env={**os.environ, "LD_PRELOAD": library, **environment},
         capture_output=True,
         text=True,
@@ -171,7 +172,7 @@ print(sorted(ends), sessions)
     assert int(sessions) > 50
 
 
-def test_a_limit_of_address_space_that_is_hit_while_recording(library):
+def test_a_limit_of_address_space_that_is_hit_while_recording(library, tmp_path):
     # The recording needs memory for thousands of functions and stacks that are new to it, and the program needs none.
     output = run(
         library,
@@ -208,8 +209,154 @@ with warnings.catch_warnings(record=True) as caught:
 check(profile)
 messages = [str(warning.message) for warning in caught]
 print(len(messages), profile.sample_count > 0, "run_all" in {row.function_name for row in profile.top(None)})
+profile.save(sys.argv[2])
+print(spprof.Profile.load(sys.argv[2]).ending, profile.merge(profile, spprof.Profile.load(sys.argv[2])).ending)
 """,
+        str(tmp_path / "p.spprof"),
         # One heap for all threads, which has no address space of its own in store.
         MALLOC_ARENA_MAX="1",
     )
-    assert output == "1 True True\n"
+    assert output == "1 True True\nout of memory out of memory\n"
+
+
+# All that can be asked of a finished profile. Each returns what can be compared, made when there is memory again.
+OPERATIONS = """
+import glob, shutil
+
+folder = sys.argv[2]
+number_of_stacks, frames_of_a_stack = int(sys.argv[3]), int(sys.argv[4])
+
+def function(number):
+    return f"function_{number} (/srv/app/module_{number % 97}.py)"
+
+lines = []
+for stack in range(number_of_stacks):
+    frames = [function((stack * 31 + level) % 5_000) for level in range(frames_of_a_stack)]
+    lines.append(";".join(frames) + f" {1_000_000 + stack}")
+with open(folder + "/made.collapsed", "w") as file:
+    file.write("\\n".join(lines))
+profile = spprof.Profile.load(folder + "/made.collapsed")
+for ending in ("spprof", "speedscope.json", "pb.gz"):
+    profile.save(f"{folder}/loaded.{ending}")
+shutil.copy(folder + "/made.collapsed", folder + "/loaded.collapsed")
+
+def rows(values):
+    return lambda: [repr(value) for value in values]
+
+def stacks(values):
+    return lambda: [(value.frames, value.samples, value.cpu_ns, value.wall_ns) for value in values]
+
+def content(found):
+    return lambda: sorted((row.function_name, row.self_wall_ns, row.total_wall_ns) for row in found.top(None, clock="wall"))
+
+def loaded(ending):
+    return lambda: content(spprof.Profile.load(f"{folder}/loaded.{ending}"))
+
+def saved(ending, save_to=None):
+    path = f"{folder}/saved.{ending}"
+    def save():
+        (save_to or profile.save)(path)
+        def read():
+            with open(path, "rb") as file:
+                data = file.read()
+            os.unlink(path)
+            return data
+        return read
+    return save
+
+OPERATIONS = {
+    "top": lambda: rows(profile.top(None, clock="wall")),
+    "lines": lambda: rows(profile.lines(None, clock="wall")),
+    "calls": lambda: rows(profile.calls(clock="wall", min_share=0)),
+    "activities": lambda: rows(profile.activities()),
+    "aggregate": lambda: stacks(profile.aggregate()),
+    "threads": lambda: rows(profile.threads),
+    "samples": lambda: rows(list(profile.samples)),
+    "filter": lambda: content(profile.filter(focus="function_7")),
+    "merge": lambda: content(profile.merge(profile)),
+    "diff": lambda: rows(profile.diff(profile, clock="wall").functions),
+    "to_speedscope": lambda: (lambda found: lambda: found)(profile.to_speedscope()),
+    "to_collapsed": lambda: (lambda found: lambda: found)(profile.to_collapsed()),
+    "page": lambda: (lambda found: lambda: found)(profile._repr_html_()),
+    "losses": lambda: (lambda found: lambda: found)(profile.losses("svg")),
+}
+difference = profile.diff(profile, clock="wall")
+OPERATIONS["save difference"] = saved("difference.html", difference.save)
+for ending in ("spprof", "speedscope.json", "pb.gz", "collapsed"):
+    OPERATIONS["load " + ending] = loaded(ending)
+for _, (ending, *_), *_ in spprof._native.formats():
+    OPERATIONS["save " + ending] = saved(ending.lstrip("."))
+
+expected = {name: operation()() for name, operation in OPERATIONS.items()}
+
+def attempt(name, without, again):
+    # Returns whether the answer was right; else it was a MemoryError of one sentence.
+    found = None
+    without()
+    try:
+        found = OPERATIONS[name]()
+    except MemoryError as error:
+        again()
+        assert str(error).startswith("There is no memory "), (name, error)
+        assert "\\n" not in str(error)
+    finally:
+        again()
+    if found is not None:
+        assert found() == expected[name], name
+    assert not glob.glob(folder + "/saved.*") and not glob.glob(folder + "/.saved.*"), "a file that is not whole"
+    return found is not None
+"""
+
+
+@pytest.mark.parametrize("kind", ["one", "all"])
+def test_every_call_for_memory_of_a_view_or_a_file_may_fail(library, tmp_path, kind):
+    output = run(
+        library,
+        OPERATIONS
+        + f"""
+count = {1 if kind == "one" else 10**9}
+right = 0
+for name in OPERATIONS:
+    refuse(0, 0)
+    OPERATIONS[name]()()
+    calls = library.calls_seen()
+    first = 1
+    while first <= calls:
+        right += attempt(name, lambda: refuse(first, count), allow)
+        first += 1 + first // 2
+assert not spprof.is_active()
+print(right > 0)
+""",
+        str(tmp_path),
+        "1000",
+        "12",
+    )
+    assert output == "True\n"
+
+
+def test_views_and_files_at_many_limits_of_address_space(library, tmp_path):
+    output = run(
+        library,
+        OPERATIONS
+        + """
+hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+
+def limit(more):
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, hard))
+
+outcomes = {name: [] for name in OPERATIONS}
+for name in OPERATIONS:
+    for more in (0, *(4096 * 6**power for power in range(8))):
+        outcomes[name].append(attempt(name, lambda: limit(more), lambda: resource.setrlimit(resource.RLIMIT_AS, (hard, hard))))
+print([name for name, right in outcomes.items() if not right[-1]])
+print(sum(right.count(False) for right in outcomes.values()) > len(outcomes))
+""",
+        str(tmp_path),
+        "6000",
+        "20",
+        # One heap for all threads, which has no address space of its own in store.
+        MALLOC_ARENA_MAX="1",
+    )
+    assert output == "[]\nTrue\n"

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use interpreter::RawFrame;
-use profile::{Counters, FunctionId, Moment, NodeId, Observation, Profile, Recording, RecordingInfo, State};
+use profile::{Counters, Ending, FunctionId, Moment, NodeId, Observation, Profile, Recording, RecordingInfo, State};
 
 use crate::fault;
+use crate::gate;
 use crate::outside::{self, Look};
 use crate::platform::{self, TaskFiles, Tid};
 use crate::record::{self, Record};
@@ -331,18 +332,13 @@ impl Collector {
         self.roster.refresh_system_names(&mut self.recording);
     }
 
-    /// Deletes all timers; handlers must have been told to re-arm nothing.
+    /// Deletes all timers, for good.
     pub(crate) fn end_ticks(&mut self) {
-        self.roster.ticks_have_ended = true;
-        for thread in self.roster.threads.values().filter(|thread| !thread.has_ended) {
-            if let Some(slot) = thread.slot_in(&self.shared)
-                && let Some(timer) = slot.timer()
-            {
-                platform::delete_timer(timer);
-                // The kernel may give the number to the program's next timer.
-                slot.clear_timer();
-            }
-        }
+        self.shared.is_paused.store(true, Ordering::SeqCst);
+        // A handler that was about to leave a record behind has done so (a record that is not finished holds up those behind it), and
+        // none is about to set a timer that is gone.
+        gate::wait_until_empty();
+        self.roster.delete_timers(&self.shared);
     }
 
     /// Ticks cease; the recording is complete up to now.
@@ -380,14 +376,20 @@ impl Collector {
         // What is copied is less than all there is.
         reserve::can_be_had(self.recording.memory_bytes()).then(|| {
             let counters = self.counters();
-            self.recording.snapshot(self.ended_early.unwrap_or_else(now), counters)
+            let mut profile = self.recording.snapshot(self.ended_early.unwrap_or_else(now), counters);
+            if self.has_ended_early() {
+                profile.ending = Ending::OutOfMemory;
+            }
+            profile
         })
     }
 
-    /// The finished profile.
-    pub(crate) fn finish(self) -> Profile {
+    /// The finished profile of a session that `ending` brings to its end.
+    pub(crate) fn finish(self, ending: Ending) -> Profile {
         let counters = self.counters();
-        self.recording.finish(self.ended_early.unwrap_or_else(now), counters)
+        let ending = if self.has_ended_early() { Ending::OutOfMemory } else { ending };
+        let profile = self.recording.finish(self.ended_early.unwrap_or_else(now), counters);
+        Profile { ending, ..profile }
     }
 
     /// What was got and what was lost up to now.

@@ -7,6 +7,7 @@
 use std::cell::UnsafeCell;
 use std::sync::{MutexGuard, Once};
 
+use crate::operation;
 use crate::session::{self, Session};
 
 /// What `prepare` leaves for the other two, which run on the same thread.
@@ -59,6 +60,7 @@ extern "C" fn parent() {
 }
 
 extern "C" fn child() {
+    operation::forget_all();
     if let Some((mut control, before)) = take() {
         if let Some(session) = control.take() {
             session.abandon();

@@ -96,10 +96,13 @@ fn awaited_tick(shared: &Shared, tid: platform::Tid) -> Option<TickValue> {
 }
 
 fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
-    let slot = match shared.slots.as_ref().get(usize::from(value.slot)) {
-        Some(slot) if value.session == shared.session && slot.belongs_to(value.generation) => slot,
-        _ => return add(&shared.counts.stale, 1),
+    let held = match shared.slots.as_ref().get(usize::from(value.slot)) {
+        Some(slot) if value.session == shared.session => slot.hold(value.generation),
+        _ => None,
     };
+    // To the end: the timer is not deleted meanwhile, so it is ours whenever it is set.
+    let Some(held) = held else { return add(&shared.counts.stale, 1) };
+    let slot: &Slot = &held;
     if shared.is_paused.load(Ordering::Relaxed) {
         slot.set_phase(PARKED);
         return add(&shared.counts.paused, 1);

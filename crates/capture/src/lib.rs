@@ -27,6 +27,9 @@ mod collector;
 mod gate;
 mod host;
 mod nap;
+mod operation;
+#[cfg(test)]
+mod operation_tests;
 mod pages;
 mod platform;
 mod record;
@@ -127,9 +130,10 @@ pub use examination::{Examination, examine_system, system_name};
 pub use host::{Host, HostError};
 #[cfg(feature = "inject-faults")]
 pub use injection::injected;
-pub use reserve::Allocator;
+pub use operation::{Operation, has_room};
+pub use reserve::{Allocator, is_low};
 pub use safe_load::LiveMemory;
 pub use session::{
-    OnTermination, Options, Recorded, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start,
-    stats, stop, thread_ended, thread_started, with_faults_caught,
+    OnTermination, Options, SessionError, Stats, is_active, name_thread, pause, resume, snapshot, start, stats, stop,
+    thread_ended, thread_started, with_faults_caught,
 };

@@ -3,7 +3,8 @@
 //! Rust ends the process when an allocation fails that nobody expected to fail. Inside somebody else's program that must not
 //! be: so there is a mebibyte which the allocator falls back to, and whoever uses it sees [`has_run_out`] and comes to an end
 //! in good order. The collector looks after every record, and what it allocates for one is far less than the reserve; what
-//! may be larger than the reserve (tables that double, a copy of everything) asks beforehand whether it can be had.
+//! may be larger than the reserve (tables that double, a copy of everything) asks beforehand whether it can be had. What is done
+//! with a finished profile has room of its own ([`crate::operation`]).
 //!
 //! The reserve is zeroed static memory: it takes address space from when the extension is loaded, and no page of it exists
 //! before it is written to.
@@ -11,6 +12,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::operation;
 
 /// A record's call for memory is some 200 KiB at most: the columns of a timeline's chunk, a name of 64 Ki characters.
 const SIZE_BYTES: usize = 1 << 20;
@@ -85,6 +88,11 @@ pub(crate) fn has_run_out() -> bool {
     HAS_RUN_OUT.load(Ordering::SeqCst)
 }
 
+/// Whether little of the reserve is left, so that nothing should be begun that can be refused.
+pub fn is_low() -> bool {
+    RESERVE.taken.load(Ordering::Relaxed) as u32 as usize > SIZE_BYTES / 2
+}
+
 /// Somebody was refused memory that the reserve is too small for, and can do without.
 pub(crate) fn run_out() {
     HAS_RUN_OUT.store(true, Ordering::SeqCst);
@@ -114,6 +122,11 @@ pub(crate) fn can_be_had(bytes: usize) -> bool {
 pub struct Allocator;
 
 fn from_reserve(layout: Layout) -> *mut u8 {
+    // Who has made sure of room beforehand needs none of the reserve, and ends nobody's recording.
+    let block = operation::take(layout);
+    if !block.is_null() {
+        return block;
+    }
     let block = RESERVE.take(layout);
     if !block.is_null() {
         run_out();
@@ -121,7 +134,7 @@ fn from_reserve(layout: Layout) -> *mut u8 {
     block
 }
 
-// SAFETY: a block is the C library's or the reserve's; those of the reserve are disjoint, aligned, as large as asked for and
+// SAFETY: a block is the C library's, an operation's or the reserve's; those of the latter two are disjoint, aligned, as large as asked for and
 // known by their address. Nothing here unwinds.
 //
 // Never inlined: there are thousands of places that allocate, and the copies made the extension 0.23 MB larger.
@@ -152,16 +165,19 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if RESERVE.contains(block) {
             RESERVE.give_back();
-        } else {
-            // SAFETY: not the reserve's, so the C library's.
+            return;
+        }
+        // SAFETY: the caller's.
+        if !unsafe { operation::give_back(block, layout) } {
+            // SAFETY: neither the reserve's nor an operation's, so the C library's.
             unsafe { System.dealloc(block, layout) };
         }
     }
 
     #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        if !RESERVE.contains(block) {
-            // SAFETY: not the reserve's, so the C library's.
+        if !RESERVE.contains(block) && !operation::contains(block) {
+            // SAFETY: neither the reserve's nor an operation's, so the C library's.
             let moved = unsafe { System.realloc(block, layout, new_size) };
             if !moved.is_null() {
                 return moved;

@@ -7,10 +7,10 @@ use interpreter::for_each_thread;
 use profile::{NewThread, Recording, State, ThreadId};
 use rustc_hash::FxHashMap;
 
-use crate::platform::{self, Tid};
+use crate::platform::{self, Tid, TimerId};
 use crate::safe_load::LiveMemory;
 use crate::shared::Shared;
-use crate::slots::{ARMED, MAX_THREADS, PARKED, Slot, TickValue};
+use crate::slots::{ARMED, MAX_THREADS, PARKED, Slot, TickValue, Vacated};
 use crate::tick::mix;
 
 /// A thread that is sampled, or that has said goodbye and not ended yet.
@@ -58,6 +58,8 @@ pub(crate) struct Roster {
     pub(crate) threads: FxHashMap<Tid, LiveThread>,
     by_slot: Vec<Option<Tid>>,
     free_slots: Vec<u16>,
+    /// Timers of threads that were let go inside their handlers.
+    timers_left: Vec<TimerId>,
     /// Names given by `threading` hooks for threads that were not found yet.
     names: FxHashMap<Tid, String>,
     pass: u64,
@@ -77,6 +79,7 @@ impl Roster {
             threads: FxHashMap::default(),
             by_slot: Vec::new(),
             free_slots: Vec::new(),
+            timers_left: Vec::new(),
             names: FxHashMap::default(),
             pass: 0,
             last_whole_pass_ns: None,
@@ -174,6 +177,7 @@ impl Roster {
             }
             // The kernel knows no such thread of this process: it has ended since it was seen, or the list was torn.
             None | Some(Err(_)) => {
+                // No tick was ever sent for it.
                 slot.vacate();
                 self.free_slots.push(slot_index);
                 return;
@@ -228,16 +232,36 @@ impl Roster {
             return;
         }
         thread.has_ended = true;
-        if let Some(slot) = shared.slots.as_ref().get(usize::from(thread.slot)) {
-            if let Some(timer) = slot.timer() {
-                platform::delete_timer(timer);
-            }
-            slot.vacate();
-        }
         if let Some(place) = self.by_slot.get_mut(usize::from(thread.slot)) {
             *place = None;
         }
-        self.free_slots.push(thread.slot);
+        let Some(slot) = shared.slots.as_ref().get(usize::from(thread.slot)) else { return };
+        let Vacated { timer, is_left } = slot.vacate();
+        if is_left {
+            if let Some(timer) = timer {
+                platform::delete_timer(timer);
+            }
+            self.free_slots.push(thread.slot);
+        } else {
+            // The thread lives and is held up inside its handler: the slot is nobody's from here on, the timer goes with the session.
+            self.timers_left.extend(timer);
+        }
+    }
+
+    /// Deletes all timers. No handler may be inside, and those that come later must set none.
+    pub(crate) fn delete_timers(&mut self, shared: &Shared) {
+        self.ticks_have_ended = true;
+        for thread in self.threads.values().filter(|thread| !thread.has_ended) {
+            let Some(slot) = thread.slot_in(shared) else { continue };
+            if let Some(timer) = slot.timer() {
+                // The kernel may give the number to the program's next timer.
+                slot.clear_timer();
+                platform::delete_timer(timer);
+            }
+        }
+        for timer in self.timers_left.drain(..) {
+            platform::delete_timer(timer);
+        }
     }
 
     /// The system has taken the thread down.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use profile::{Counters, Moment, Profile, RecordingInfo};
+use profile::{Counters, Ending, Moment, Profile, RecordingInfo};
 
 use crate::code_filter::CodeFilter;
 use crate::collection::Collection;
@@ -182,24 +182,15 @@ pub fn start(host: Host, options: Options, on_termination: Option<OnTermination>
     Ok(())
 }
 
-/// What a session recorded.
-#[derive(Debug)]
-pub struct Recorded {
-    /// Complete up to its end.
-    pub profile: Profile,
-    /// No memory was left at that time, and the session went on without recording.
-    pub ended_early: bool,
-}
-
-/// Ends the session and returns what it recorded.
+/// Ends the session and returns what it recorded; `ending` is what the profile says of why.
 ///
 /// # Errors
 /// [`SessionError::NotRunning`].
-pub fn stop() -> Result<Recorded, SessionError> {
+pub fn stop(ending: Ending) -> Result<Profile, SessionError> {
     let mut control = control();
     let session = control.take().ok_or(SessionError::NotRunning)?;
     IS_ACTIVE.store(false, Ordering::SeqCst);
-    session.end().ok_or(SessionError::NotRunning)
+    session.end(ending).ok_or(SessionError::NotRunning)
 }
 
 /// Whether there is a session, paused or not.
@@ -402,7 +393,7 @@ impl Session {
     }
 
     /// `None` when the collector's thread has taken the profile already because the process is being terminated.
-    fn end(self) -> Option<Recorded> {
+    fn end(self, ending: Ending) -> Option<Profile> {
         let _allowed = fault::Allowed::new();
         termination::uninstall();
         self.common.lock().should_stop = true;
@@ -411,10 +402,10 @@ impl Session {
         let mut state = self.common.lock();
         if termination::was_requested() {
             // SIGTERM came, and the collector's thread had no time left for it.
-            terminate(&self.shared, state);
+            terminate(state);
         }
         let collector = state.collector.take()?;
-        Some(finish(&self.shared, collector))
+        Some(finish(collector, ending))
     }
 
     /// In a fork's child: everything here belongs to the parent. Nothing is dropped, no lock is taken.
@@ -431,17 +422,12 @@ impl Session {
 }
 
 /// Ends all ticks, takes the last records and undoes what was done to the process.
-fn finish(shared: &Shared, mut collector: Collector) -> Recorded {
-    shared.is_paused.store(true, Ordering::SeqCst);
-    // A handler that was about to leave a record behind has done so (a record that is not finished holds up those behind it), and
-    // none is about to set a timer that is gone.
-    gate::wait_until_empty();
+fn finish(mut collector: Collector, ending: Ending) -> Profile {
     collector.end_ticks();
     // Code objects are still followed, so the last records can be named.
     collector.settle_all();
     release_process();
-    let ended_early = collector.has_ended_early();
-    Recorded { profile: collector.finish(), ended_early }
+    collector.finish(ending)
 }
 
 /// Undoes what a session did to the process, in the order in which nothing can be missed.
@@ -472,7 +458,7 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     while !state.should_stop {
         if termination::was_requested() {
             files.close_all();
-            terminate(shared, state);
+            terminate(state);
         }
         let now_ns = platform::monotonic_ns();
         if now_ns.saturating_sub(last_thread_check_ns) >= LAST_THREAD_CHECK_NS {
@@ -481,7 +467,7 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
             files.close_unused();
             if platform::is_last_thread() {
                 // The process ends with its last thread, and this one must not keep it.
-                return hand_over(shared, &mut state);
+                return hand_over(&mut state, Ending::Exit);
             }
         }
         let seen = shared.nap.wakings();
@@ -520,15 +506,15 @@ fn next_look_ns_after(shared: &Shared, now_ns: u64, seed: u64) -> u64 {
 
 /// SIGTERM came and the program leaves it to its default: what was recorded is handed over, then the process ends by
 /// that signal as it would have.
-fn terminate(shared: &Shared, mut state: MutexGuard<'_, State>) -> ! {
-    hand_over(shared, &mut state);
+fn terminate(mut state: MutexGuard<'_, State>) -> ! {
+    hand_over(&mut state, Ending::Sigterm);
     termination::die()
 }
 
 /// Ends the recording without a caller of `stop`, and gives the profile to who waits for it.
-fn hand_over(shared: &Shared, state: &mut State) {
+fn hand_over(state: &mut State, ending: Ending) {
     if let Some(collector) = state.collector.take() {
-        let Recorded { profile, .. } = finish(shared, collector);
+        let profile = finish(collector, ending);
         if let Some(hand_over) = state.on_termination.take() {
             hand_over(profile);
         }

@@ -6,9 +6,16 @@
 //!
 //! While a slot is [`ARMED`] its thread's handler owns the timer and re-arms it; the handler that finds its thread blocked
 //! sets [`PARKED`], and from then on the collector owns it until it arms it again.
+//!
+//! A timer is deleted only while no handler can set it, because the kernel may give its id to the next timer of the program.
+//! A handler holds the slot ([`Slot::hold`]) from before it looks at the generation until it is done; [`Slot::vacate`] moves the
+//! generation on first and then waits for whoever holds it. Both count by read-modify-writes of one number, as in
+//! [`crate::turnstile`]: so either the handler is waited for, or it sees that the slot is no longer its own.
+
+use std::ops::Deref;
 
 use crate::platform::{Tid, TimerId};
-use crate::sync::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering, yield_now};
 
 /// Threads that can be sampled at once: 4,096 slots of one cache line are 256 KiB of address space, touched as needed.
 pub(crate) const MAX_THREADS: usize = 4096;
@@ -21,6 +28,9 @@ const MORE_FRAMES: u32 = 16;
 pub(crate) const PARKED: u32 = 0;
 /// The thread is on CPU as far as is known: its timer runs.
 pub(crate) const ARMED: u32 = 1;
+
+/// So often [`Slot::vacate`] gives up the processor to a handler. That takes microseconds, but its thread may be held by a debugger.
+const MAX_WAITS: u32 = 1000;
 
 /// A thread's id as the slot has it: systems differ in its size. Handler-safe.
 fn widest(tid: impl Into<i64>) -> i64 {
@@ -36,6 +46,8 @@ pub(crate) struct Slot {
     /// The kernel's id plus one: its ids begin at 0, which must not look like "none".
     timer_plus_one: AtomicI32,
     phase: AtomicU32,
+    /// Handlers that are at it: its thread's, and one more for each that a signal handler of others has let in meanwhile.
+    holders: AtomicU32,
     /// The cell of the last tick, for counting the missed ones.
     last_cell: AtomicU64,
     missed_ticks: AtomicU32,
@@ -56,6 +68,7 @@ impl Slot {
             tid: AtomicI64::new(0),
             timer_plus_one: AtomicI32::new(0),
             phase: AtomicU32::new(PARKED),
+            holders: AtomicU32::new(0),
             last_cell: AtomicU64::new(0),
             missed_ticks: AtomicU32::new(0),
             torn_walks: AtomicU32::new(0),
@@ -88,11 +101,30 @@ impl Slot {
         generation
     }
 
-    /// The collector lets the thread go: signals under way are now stale.
-    pub(crate) fn vacate(&self) {
+    /// The collector lets the thread go: signals under way are now stale. The timer is the caller's to delete.
+    pub(crate) fn vacate(&self) -> Vacated {
         let generation = (self.generation.load(Ordering::Relaxed) + 1) & TickValue::GENERATION_MASK;
+        // Release, with the Acquire in `belongs_to`; the count below is behind it.
         self.generation.store(generation, Ordering::Release);
+        let timer = self.timer();
         self.timer_plus_one.store(0, Ordering::Relaxed);
+        // Release: a handler that counts itself later sees the new generation. Acquire: what one did that has left is done.
+        let is_held = || self.holders.fetch_add(0, Ordering::AcqRel) != 0;
+        for _ in 0..MAX_WAITS {
+            if !is_held() {
+                return Vacated { timer, is_left: true };
+            }
+            yield_now();
+        }
+        Vacated { timer, is_left: false }
+    }
+
+    /// The slot for a handler whose signal carries `generation`, if that is the one that lives here now; handler-safe.
+    pub(crate) fn hold(&self, generation: u32) -> Option<Held<'_>> {
+        // Acquire, with the Release in `vacate`. Made at once, so that every way out lets go again.
+        self.holders.fetch_add(1, Ordering::Acquire);
+        let held = Held { slot: self };
+        if self.belongs_to(generation) { Some(held) } else { None }
     }
 
     /// Whether `generation` is the one that lives here now; handler-safe.
@@ -184,6 +216,35 @@ impl Slot {
     pub(crate) fn clear_missed(&self) {
         self.missed_ticks.store(0, Ordering::Relaxed);
     }
+}
+
+/// A slot whose thread's handler is at work: as long as this lives, its timer is there and is the thread's.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    slot: &'a Slot,
+}
+
+impl Deref for Held<'_> {
+    type Target = Slot;
+    fn deref(&self) -> &Slot {
+        self.slot
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Release, with the Acquire in `vacate`: the timer is set before it is deleted.
+        self.slot.holders.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// What is left of a slot that was given up.
+#[derive(Debug)]
+pub(crate) struct Vacated {
+    /// The timer it had.
+    pub(crate) timer: Option<TimerId>,
+    /// No handler is at it any more. If not, neither timer nor slot may be used for anything else yet.
+    pub(crate) is_left: bool,
 }
 
 /// The value that rides on our signals: 24 bits of mark and session, 16 of slot, 24 of generation.

@@ -291,6 +291,7 @@ impl Reader {
     fn finish(self) -> Profile {
         let Some(header) = self.header else { return finish_without_header(self.recording) };
         let mut profile = self.recording.finish(header.end(), header.counters());
+        profile.ending = header.ending();
         profile.counters = header.counters();
         if header.thread_roots {
             header.complete(&mut profile.threads);

@@ -8,6 +8,11 @@ use std::fmt;
 pub struct ReadError(String);
 
 impl ReadError {
+    /// The system has no memory left; asked what is wrong, [`profile::room`] says so too.
+    pub(crate) fn no_memory() -> ReadError {
+        ReadError::new("there is no memory left to read it")
+    }
+
     /// The sentence may quote the file: what would break a terminal's line is escaped, and of a long one the middle is left
     /// out, since what is wrong comes first and where comes last.
     pub(crate) fn new(sentence: impl AsRef<str>) -> ReadError {

@@ -2,7 +2,9 @@
 //!
 //! Each field may be missing, as in files of another version; it is 0 or empty then.
 
-use profile::{Clock, Counters, Gil, Moment, NewThread, Profile, RecordingInfo, Running, State, Thread, ThreadIndex};
+use profile::{
+    Clock, Counters, Ending, Gil, Moment, NewThread, Profile, RecordingInfo, Running, State, Thread, ThreadIndex,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::labels::thread_labels;
@@ -22,6 +24,9 @@ pub(crate) struct Header {
     end_unix_ns: u64,
     start_monotonic_ns: u64,
     end_monotonic_ns: u64,
+    /// Why it ended ([`Ending::label`]).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    ending: String,
     samples: u64,
     dropped: u64,
     missed_ticks: u64,
@@ -98,7 +103,7 @@ enum ClockName {
 
 impl Header {
     pub(crate) fn new(profile: &Profile, views: Vec<View>) -> Header {
-        let Profile { info, end, counters, threads, .. } = profile;
+        let Profile { info, end, ending, counters, threads, .. } = profile;
         let without_python = profile.weights_without_python();
         Header {
             version: VERSION.to_owned(),
@@ -108,6 +113,7 @@ impl Header {
             end_unix_ns: end.unix_ns,
             start_monotonic_ns: info.start.monotonic_ns,
             end_monotonic_ns: end.monotonic_ns,
+            ending: ending.label().to_owned(),
             samples: counters.samples,
             dropped: counters.dropped,
             missed_ticks: counters.missed_ticks,
@@ -163,6 +169,9 @@ impl Header {
                 text.push_str(&format!(", {number} {of_what}"));
             }
         }
+        if self.ending().is_early() {
+            text.push_str(&format!("; the recording was ended by: {}", self.ending));
+        }
         text
     }
 
@@ -176,6 +185,10 @@ impl Header {
             pid: self.pid,
             argv: self.argv.clone(),
         }
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        Ending::from_label(&self.ending)
     }
 
     pub(crate) fn end(&self) -> Moment {

@@ -209,6 +209,40 @@ pub fn write(profile: &Profile, format: Format, options: &WriteOptions, out: &mu
     io::Write::flush(&mut out)
 }
 
+/// Heap bytes that [`write`] needs at once at most, the file itself aside.
+#[must_use]
+pub fn write_bytes(profile: &Profile, format: Format) -> usize {
+    /// What packs, and what is kept between two writes.
+    const FIXED_BYTES: usize = 1 << 20;
+    let size = profile.size();
+    let grows = match format {
+        Format::Spprof => size.times(64, 64, 0, 256, 1),
+        // A part of a track's columns for each sample.
+        Format::Firefox | Format::Chrome | Format::Html => size.times(512, 1024, 224, 2048, 16),
+        _ => size.times(512, 1024, 64, 1024, 16),
+    };
+    grows.saturating_add(FIXED_BYTES)
+}
+
+/// Heap bytes that [`write_difference`] needs at once at most.
+#[must_use]
+pub fn write_difference_bytes(before: &Profile, after: &Profile) -> usize {
+    // Both call trees are put into one.
+    let bytes = |profile: &Profile| profile.view_bytes().saturating_add(profile.copy_bytes());
+    bytes(before).saturating_add(bytes(after))
+}
+
+/// Heap bytes that [`read`] needs beside those that it asks for as it goes on ([`profile::room`]).
+#[must_use]
+pub fn read_bytes(content: &[u8]) -> usize {
+    match Format::sniff(content) {
+        // What is built from them is counted.
+        Format::Spprof | Format::Pprof => 4 << 20,
+        // A text of numbers and short names takes several times its length, and tables that double hold their old half meanwhile.
+        _ => content.len().saturating_mul(16),
+    }
+}
+
 /// A profile that was read, and what is to be known about it.
 #[derive(Clone, Debug)]
 pub struct Reading {

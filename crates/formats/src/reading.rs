@@ -1,17 +1,26 @@
 //! What all readers need.
 
-use profile::{Counters, Moment, Profile, Recording};
+use profile::{Counters, Moment, Profile, Recording, room};
 
 use crate::error::ReadError;
 
 /// Adds up what a file's weights come to, and refuses what no clock could have measured: later sums then cannot overflow.
 #[derive(Debug, Default)]
-pub(crate) struct TotalWeight(u64);
+pub(crate) struct TotalWeight {
+    sum_ns: u64,
+    entries: u64,
+}
 
 impl TotalWeight {
     pub(crate) fn add(&mut self, weight_ns: u64) -> Result<(), ReadError> {
-        let sum = self.0.checked_add(weight_ns);
-        self.0 = sum.ok_or_else(|| ReadError::new("the weights up to here add up to more than 584 years"))?;
+        /// So few take little beside the tables that they go into.
+        const QUESTION_ENTRIES: u64 = 256;
+        self.entries += 1;
+        if self.entries.is_multiple_of(QUESTION_ENTRIES) && !room::is_there(0) {
+            return Err(ReadError::no_memory());
+        }
+        let sum = self.sum_ns.checked_add(weight_ns);
+        self.sum_ns = sum.ok_or_else(|| ReadError::new("the weights up to here add up to more than 584 years"))?;
         Ok(())
     }
 }

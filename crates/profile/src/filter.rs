@@ -111,10 +111,11 @@ impl Profile {
             folded_threads: left.iter().map(|thread| thread.folded_threads).sum(),
             ..self.counters
         };
-        let (info, end) = (self.info.clone(), self.end);
+        let (info, end, ending) = (self.info.clone(), self.end, self.ending);
         Profile {
             info,
             end,
+            ending,
             counters,
             strings: self.strings.frozen(),
             functions: self.functions.frozen(),

@@ -1,5 +1,6 @@
 //! A finished profile and what it says about itself.
 
+use crate::ending::Ending;
 use crate::function::FunctionTable;
 use crate::strings::StringTable;
 use crate::thread::Thread;
@@ -71,6 +72,8 @@ pub struct Profile {
     pub info: RecordingInfo,
     /// When it ended, or when the snapshot was taken.
     pub end: Moment,
+    /// Why. [`Recording`](crate::Recording) does not know; whoever ends it fills it in.
+    pub ending: Ending,
     /// The honest numbers.
     pub counters: Counters,
     /// Names and files.

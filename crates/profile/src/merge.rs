@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::ending::Ending;
 use crate::filter::rebuilt;
 use crate::function::{Function, FunctionId, FunctionTable};
 use crate::info::{Counters, Moment, Profile, RecordingInfo};
@@ -53,7 +54,8 @@ impl Profile {
         functions.freeze();
         tree.freeze();
         let counters = profiles.iter().fold(Counters::default(), |sum, profile| added(&sum, &profile.counters));
-        Profile { info: common_info(profiles, start), end, counters, strings, functions, tree, threads }
+        let ending = Ending::of_all(profiles.iter().map(|profile| profile.ending));
+        Profile { info: common_info(profiles, start), end, ending, counters, strings, functions, tree, threads }
     }
 }
 

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::budget::{ALLOCATION_OVERHEAD_BYTES, Budget};
 use crate::coarsen::{WHOLE, coarsen};
+use crate::ending::Ending;
 use crate::function::{Function, FunctionId, FunctionTable};
 use crate::info::{Counters, Moment, Profile, RecordingInfo};
 use crate::state::State;
@@ -435,6 +436,7 @@ impl Recording {
         Profile {
             info: self.info.clone(),
             end,
+            ending: Ending::GoesOn,
             counters: self.complete(counters),
             strings: self.strings.frozen(),
             functions: self.functions.frozen(),
@@ -454,6 +456,7 @@ impl Recording {
         Profile {
             info: self.info,
             end,
+            ending: Ending::Unsaid,
             counters,
             strings: self.strings,
             functions: self.functions,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use profile::Clock;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
 
 use crate::profile_class::Profile;
-use crate::values::{FunctionTotals, StackTotals};
 use crate::views;
 
 /// A clock by its name in the API.
@@ -50,12 +50,12 @@ impl View {
 
     /// The functions that most time went to, `limit` of them (all for None), by their own or their total time.
     #[pyo3(signature = (limit = Some(10), *, sort = "self"), text_signature = "($self, limit=10, *, sort='self')")]
-    fn top(&self, limit: Option<usize>, sort: &str) -> PyResult<Vec<FunctionTotals>> {
-        self.profile.get().top(limit, name(self.clock), sort)
+    fn top<'py>(&self, py: Python<'py>, limit: Option<usize>, sort: &str) -> PyResult<Bound<'py, PyList>> {
+        self.profile.get().top(py, limit, name(self.clock), sort)
     }
 
     /// Every distinct stack that time went to, with what its samples add up to over all threads, most time first.
-    fn aggregate(&self, py: Python<'_>) -> PyResult<Vec<StackTotals>> {
+    fn aggregate<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.profile.get().aggregate(py, Some(name(self.clock)))
     }
 
@@ -67,7 +67,7 @@ impl View {
 
     /// The view as collapsed stacks; see `Profile.to_collapsed`.
     #[pyo3(signature = (*, lines = false, threads = false))]
-    fn to_collapsed(&self, py: Python<'_>, lines: bool, threads: bool) -> PyResult<String> {
+    fn to_collapsed<'py>(&self, py: Python<'py>, lines: bool, threads: bool) -> PyResult<Bound<'py, PyString>> {
         self.profile.get().to_collapsed(py, Some(name(self.clock)), lines, threads)
     }
 

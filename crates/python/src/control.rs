@@ -3,9 +3,9 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use capture::{Options, Recorded, SessionError};
+use capture::{Options, SessionError};
 use formats::WriteOptions;
-use profile::RecordingInfo;
+use profile::{Ending, RecordingInfo};
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError, PyRuntimeWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -50,6 +50,8 @@ pub(crate) fn start(
             let format = save::format_for(&path, output_format).map_err(PyValueError::new_err)?;
             let clock = output_clock.map(clock_view::clock).transpose()?;
             let hand_over: capture::OnTermination = Box::new(move |profile| {
+                // Where there is no room beforehand, there may be enough all the same.
+                let _operation = capture::Operation::begin(formats::write_bytes(&profile, format));
                 // The process is ending by a signal: there is nobody left to tell.
                 let _ = save::save(&profile, &path, format, &WriteOptions { clock, ..save::defaults() });
             });
@@ -81,10 +83,13 @@ fn recording_info(py: Python<'_>) -> PyResult<RecordingInfo> {
     })
 }
 
-/// Ends the session and returns what it recorded.
+/// Ends the session and returns what it recorded. `at_exit`: the end of the process ends it.
 #[pyfunction]
-pub(crate) fn stop(py: Python<'_>) -> PyResult<Profile> {
-    let Recorded { profile, ended_early } = py.detach(capture::stop).map_err(raise)?;
+#[pyo3(signature = (*, at_exit = false))]
+pub(crate) fn stop(py: Python<'_>, at_exit: bool) -> PyResult<Profile> {
+    let ending = if at_exit { Ending::Exit } else { Ending::Stop };
+    let profile = py.detach(|| capture::stop(ending)).map_err(raise)?;
+    let ended_early = profile.ending == Ending::OutOfMemory;
     let seconds = profile.duration_ns() as f64 / 1e9;
     let profile = Profile::new(profile);
     if ended_early {

@@ -5,6 +5,7 @@ mod control;
 mod doctor;
 mod file_formats;
 mod inspect;
+mod memory;
 mod notebook;
 mod profile_class;
 mod samples;
@@ -44,6 +45,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        profile::room::set_answer(capture::has_room);
         let clocks = profile::Clock::ALL.map(|clock| clock.label().to_ascii_lowercase());
         module.add("CLOCKS", pyo3::types::PyTuple::new(module.py(), clocks)?)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -1,34 +1,41 @@
 //! A profile as a cell of a notebook shows it.
 
-use std::io;
+use std::io::{self, Write};
 
 use formats::Format;
 use profile::Profile;
 
+use crate::memory::Text;
 use crate::save;
 
 /// HTML for a cell: the HTML format's page in a frame that may run its own script and touch nothing else.
 ///
 /// # Errors
 /// None that memory does not have.
-pub(crate) fn html(profile: &Profile) -> io::Result<String> {
-    let mut page = Vec::new();
-    formats::write(profile, Format::Html, &save::defaults(), &mut page)?;
-    let page = String::from_utf8_lossy(&page);
-    let mut html = String::with_capacity(page.len() + page.len() / 8);
-    html.push_str("<iframe sandbox=\"allow-scripts\" style=\"width:100%;height:40em;border:0\" srcdoc=\"");
-    escape(&page, &mut html);
-    html.push_str("\"></iframe>");
+pub(crate) fn html(profile: &Profile) -> io::Result<Text> {
+    let mut html = Text::default();
+    html.write_all(b"<iframe sandbox=\"allow-scripts\" style=\"width:100%;height:40em;border:0\" srcdoc=\"")?;
+    formats::write(profile, Format::Html, &save::defaults(), &mut InQuotes(&mut html))?;
+    html.write_all(b"\"></iframe>")?;
     Ok(html)
 }
 
-/// Text for an attribute in double quotes.
-fn escape(text: &str, html: &mut String) {
-    for char in text.chars() {
-        match char {
-            '&' => html.push_str("&amp;"),
-            '"' => html.push_str("&quot;"),
-            char => html.push(char),
+/// Text of an attribute in double quotes.
+struct InQuotes<'a>(&'a mut Text);
+
+impl Write for InQuotes<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'&' | b'"')) {
+            match part.split_last() {
+                Some((b'&', before)) => [before, b"&amp;"].iter().try_for_each(|part| self.0.write_all(part))?,
+                Some((b'"', before)) => [before, b"&quot;"].iter().try_for_each(|part| self.0.write_all(part))?,
+                _ => self.0.write_all(part)?,
+            }
         }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use formats::{Format, WriteOptions};
 use profile::{DifferenceOptions, FoldOptions, FunctionTotal, ShareErrors, Weights};
-use pyo3::exceptions::{PyOSError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::clock_view::{self, View};
+use crate::memory::{self, Text, with_room, with_room_or_nothing};
 use crate::notebook;
 use crate::samples::{Recorded, Samples};
 use crate::save;
 use crate::values::{FunctionTotals, StackTotals, Thread};
-use crate::views::{self, ActivityTotals, Call, LineTotals, ProfileDifference};
+use crate::views::{self, ProfileDifference};
 
 /// What was recorded.
 #[pyclass(frozen, module = "spprof")]
@@ -37,10 +38,12 @@ impl Profile {
         profile.end.monotonic_ns.saturating_sub(profile.info.start.monotonic_ns)
     }
 
-    fn text(&self, format: Format, options: &WriteOptions) -> PyResult<String> {
-        let mut text = Vec::new();
-        formats::write(self.inner(), format, options, &mut text)?;
-        Ok(String::from_utf8(text)?)
+    fn text(&self, py: Python<'_>, format: Format, options: &WriteOptions) -> PyResult<Text> {
+        py.detach(|| {
+            let mut text = Text::default();
+            formats::write(self.inner(), format, options, &mut text).map_err(out_of_memory)?;
+            Ok(text)
+        })
     }
 
     fn function_totals(&self, total: &FunctionTotal, errors: ShareErrors) -> FunctionTotals {
@@ -90,6 +93,13 @@ impl Profile {
     #[getter]
     fn end_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         datetime(py, self.inner().end.unix_ns)
+    }
+
+    /// Why it ended: "stop", "exit" (of the process), "SIGTERM", "out of memory", or "snapshot" if it went on. None where a file does
+    /// not say.
+    #[getter]
+    fn ending(&self) -> Option<&'static str> {
+        Some(self.inner().ending.label()).filter(|label| !label.is_empty())
     }
 
     /// Time asked for between two samples of a thread on CPU, ms.
@@ -153,7 +163,9 @@ impl Profile {
     /// The threads that were seen, in the order of first sight.
     #[getter]
     fn threads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        const WHAT: &str = "for the list of threads";
         let threads = self.inner().threads.iter().map(|thread| {
+            memory::go_on(WHAT)?;
             let weights = thread.weights();
             let value = Thread {
                 native_id: thread.native_id,
@@ -167,7 +179,8 @@ impl Profile {
             };
             Bound::new(py, value)
         });
-        PyTuple::new(py, threads.collect::<PyResult<Vec<_>>>()?)
+        let bytes = self.inner().threads.len() * 64;
+        with_room(py, WHAT, bytes, || PyTuple::new(py, threads.collect::<PyResult<Vec<_>>>()?))
     }
 
     /// The honest numbers: what was got, what was lost, what it cost.
@@ -201,18 +214,19 @@ impl Profile {
     /// Every distinct stack with what its samples add up to over all threads, most CPU time first, then wall time. With a
     /// `clock`, those that time went to on it, most of it first.
     #[pyo3(signature = (*, clock = None))]
-    pub(crate) fn aggregate(&self, py: Python<'_>, clock: Option<&str>) -> PyResult<Vec<StackTotals>> {
+    pub(crate) fn aggregate<'py>(&self, py: Python<'py>, clock: Option<&str>) -> PyResult<Bound<'py, PyList>> {
+        const WHAT: &str = "for the sums of all stacks";
         let clock = clock.map(clock_view::clock).transpose()?;
-        let weights = self.inner().weights_by_leaf();
-        let ids = self.inner().tree.ids();
-        let is_seen = |weights: &Weights| clock.map_or(weights.samples, |clock| weights.on(clock)) > 0;
-        let mut seen: Vec<_> = ids.zip(weights).filter(|(_, weights)| is_seen(weights)).collect();
-        seen.sort_by_key(|(leaf, weights)| {
-            let first = clock.map_or(weights.cpu_ns, |clock| weights.on(clock));
-            (std::cmp::Reverse((first, weights.cpu_ns, weights.wall_ns)), *leaf)
-        });
-        seen.into_iter()
-            .map(|(leaf, weights)| {
+        with_room(py, WHAT, self.inner().view_bytes(), || {
+            let weights = self.inner().weights_by_leaf();
+            let ids = self.inner().tree.ids();
+            let is_seen = |weights: &Weights| clock.map_or(weights.samples, |clock| weights.on(clock)) > 0;
+            let mut seen: Vec<_> = ids.zip(weights).filter(|(_, weights)| is_seen(weights)).collect();
+            seen.sort_by_key(|(leaf, weights)| {
+                let first = clock.map_or(weights.cpu_ns, |clock| weights.on(clock));
+                (std::cmp::Reverse((first, weights.cpu_ns, weights.wall_ns)), *leaf)
+            });
+            memory::list(py, WHAT, seen, |(leaf, weights)| {
                 Ok(StackTotals {
                     frames: self.recorded.frames(py, leaf)?,
                     samples: weights.samples,
@@ -221,22 +235,34 @@ impl Profile {
                     gil_ns: weights.gil_ns,
                 })
             })
-            .collect()
+        })
     }
 
     /// The functions that most time went to, `limit` of them (all for None), by their own or their total time.
     #[pyo3(signature = (limit = Some(10), *, clock = "cpu", sort = "self"), text_signature = "($self, limit=10, *, clock='cpu', sort='self')")]
-    pub(crate) fn top(&self, limit: Option<usize>, clock: &str, sort: &str) -> PyResult<Vec<FunctionTotals>> {
+    pub(crate) fn top<'py>(
+        &self,
+        py: Python<'py>,
+        limit: Option<usize>,
+        clock: &str,
+        sort: &str,
+    ) -> PyResult<Bound<'py, PyList>> {
+        const WHAT: &str = "for the table of functions";
         let clock = clock_view::clock(clock)?;
-        let mut totals = self.inner().function_totals(clock);
-        match sort {
-            "self" => {}
-            "total" => totals.sort_by_key(|total| std::cmp::Reverse(total.total.on(clock))),
+        let by_total = match sort {
+            "self" => false,
+            "total" => true,
             other => return Err(PyValueError::new_err(format!("sort must be \"self\" or \"total\", not {other:?}"))),
-        }
-        let errors = self.inner().share_errors(clock);
-        let shown = totals.iter().take(limit.unwrap_or(usize::MAX));
-        Ok(shown.map(|total| self.function_totals(total, errors[total.function.index()])).collect())
+        };
+        with_room(py, WHAT, self.inner().sums_bytes(), || {
+            let mut totals = self.inner().function_totals(clock);
+            if by_total {
+                totals.sort_by_key(|total| std::cmp::Reverse(total.total.on(clock)));
+            }
+            let errors = self.inner().share_errors(clock);
+            let shown = totals.iter().take(limit.unwrap_or(usize::MAX));
+            memory::list(py, WHAT, shown, |total| Ok(self.function_totals(total, errors[total.function.index()])))
+        })
     }
 
     /// What all samples come to on `clock`, ns: with and without Python functions.
@@ -247,21 +273,28 @@ impl Profile {
 
     /// The lines that most time went to, `limit` of them (all for None), by their own time.
     #[pyo3(signature = (limit = Some(10), *, clock = "cpu"), text_signature = "($self, limit=10, *, clock='cpu')")]
-    fn lines(&self, limit: Option<usize>, clock: &str) -> PyResult<Vec<LineTotals>> {
-        Ok(views::lines(self.inner(), clock_view::clock(clock)?, limit))
+    fn lines<'py>(&self, py: Python<'py>, limit: Option<usize>, clock: &str) -> PyResult<Bound<'py, PyList>> {
+        views::lines(py, self.inner(), clock_view::clock(clock)?, limit)
     }
 
     /// The call tree, every call before those it made and of these the largest first: calls with at least `min_share` of all time, the
     /// `limit` largest of them; with `lines`, the lines of a function apart. A function that calls itself is one call.
     #[pyo3(signature = (*, clock = "cpu", min_share = 0.01, limit = None, lines = false), text_signature = "($self, *, clock='cpu', min_share=0.01, limit=None, lines=False)")]
-    fn calls(&self, clock: &str, min_share: f64, limit: Option<usize>, lines: bool) -> PyResult<Vec<Call>> {
+    fn calls<'py>(
+        &self,
+        py: Python<'py>,
+        clock: &str,
+        min_share: f64,
+        limit: Option<usize>,
+        lines: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
         let options = FoldOptions { min_share, max_calls: limit.unwrap_or(usize::MAX), lines };
-        Ok(views::calls(self.inner(), clock_view::clock(clock)?, &options))
+        views::calls(py, self.inner(), clock_view::clock(clock)?, &options)
     }
 
     /// What the threads' time went to: computing, and waiting by what for, with the place where most of each wait was spent.
-    fn activities(&self) -> Vec<ActivityTotals> {
-        views::activities(self.inner())
+    fn activities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        views::activities(py, self.inner())
     }
 
     /// A part of the profile, as a profile: the samples of the threads with that name or id, with a function on their stack in whose
@@ -276,17 +309,22 @@ impl Profile {
         ignore: Option<Bound<'_, PyAny>>,
         trim: bool,
     ) -> PyResult<Self> {
-        let filter = views::filter(self.inner(), thread.as_ref(), focus.as_ref(), ignore.as_ref(), trim)?;
-        Ok(Self::new(py.detach(|| self.inner().filtered(&filter))))
+        with_room_or_nothing(py, "for a part of the profile", self.inner().copy_bytes(), || {
+            let filter = views::filter(self.inner(), thread.as_ref(), focus.as_ref(), ignore.as_ref(), trim)?;
+            Ok(Self::new(py.detach(|| self.inner().filtered(&filter))))
+        })
     }
 
     /// This profile and others as one: every thread of each by itself, named after its process, on one axis of time. All
     /// sums add up.
     #[pyo3(signature = (*others))]
-    fn merge(&self, py: Python<'_>, others: Vec<PyRef<'_, Self>>) -> Self {
+    fn merge(&self, py: Python<'_>, others: Vec<PyRef<'_, Self>>) -> PyResult<Self> {
         let recorded: Vec<_> = others.iter().map(|other| Arc::clone(&other.recorded)).collect();
         let profiles: Vec<_> = std::iter::once(&self.recorded).chain(&recorded).map(|one| &one.profile).collect();
-        Self::new(py.detach(|| profile::Profile::merged(&profiles)))
+        let bytes = profiles.iter().map(|profile| profile.copy_bytes()).fold(0, usize::saturating_add);
+        with_room_or_nothing(py, "for the sum of the profiles", bytes, || {
+            Ok(Self::new(py.detach(|| profile::Profile::merged(&profiles))))
+        })
     }
 
     /// What differs in `other`, the profile of a later run, from this one, by the own time of functions: which have changed by more
@@ -306,7 +344,10 @@ impl Profile {
     ) -> PyResult<ProfileDifference> {
         let options =
             DifferenceOptions { units, at_least, min_share, ..DifferenceOptions::new(clock_view::clock(clock)?) };
-        views::difference(py, &self.recorded, &other.recorded, &options)
+        let bytes = self.inner().view_bytes().saturating_add(other.inner().view_bytes());
+        with_room_or_nothing(py, "for the difference of the profiles", bytes, || {
+            views::difference(py, &self.recorded, &other.recorded, &options)
+        })
     }
 
     /// The profile as speedscope's JSON document, on one `clock` or on all; with `lines`, a frame for each line of a function.
@@ -318,22 +359,33 @@ impl Profile {
         lines: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let clock = clock.map(clock_view::clock).transpose()?;
-        let text = py.detach(|| self.text(Format::Speedscope, &WriteOptions { clock, lines, ..save::defaults() }))?;
-        py.import("json")?.call_method1("loads", (text,))
+        let options = WriteOptions { clock, lines, ..save::defaults() };
+        with_room(py, "for speedscope's document", formats::write_bytes(self.inner(), Format::Speedscope), || {
+            let text = self.text(py, Format::Speedscope, &options)?;
+            let length = text.as_bytes().len();
+            let bytes = PyBytes::new_with(py, length, |place| {
+                place.copy_from_slice(text.as_bytes());
+                Ok(())
+            })?;
+            drop(text);
+            py.import("json")?.call_method1("loads", (bytes,))
+        })
     }
 
     /// The profile as collapsed stacks: a line for each, frames root first, weights in nanoseconds of `clock`.
     #[pyo3(signature = (*, clock = None, lines = false, threads = false))]
-    pub(crate) fn to_collapsed(
+    pub(crate) fn to_collapsed<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         clock: Option<&str>,
         lines: bool,
         threads: bool,
-    ) -> PyResult<String> {
+    ) -> PyResult<Bound<'py, PyString>> {
         let clock = clock.map(clock_view::clock).transpose()?;
         let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
-        py.detach(|| self.text(Format::Collapsed, &options))
+        with_room(py, "for the collapsed stacks", formats::write_bytes(self.inner(), Format::Collapsed), || {
+            self.text(py, Format::Collapsed, &options)?.to_python(py)
+        })
     }
 
     /// Writes the profile to `path`, in the format that its name or `format` says (speedscope if neither does). A file
@@ -351,7 +403,9 @@ impl Profile {
         let format = save::format_for(&path, format).map_err(PyValueError::new_err)?;
         let clock = clock.map(clock_view::clock).transpose()?;
         let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
-        py.detach(|| save::save(self.inner(), &path, format, &options)).map_err(|error| os_error(&error, &path))
+        with_room(py, &format!("to write {}", path.display()), formats::write_bytes(self.inner(), format), || {
+            py.detach(|| save::save(self.inner(), &path, format, &options)).map_err(|error| os_error(&error, &path))
+        })
     }
 
     /// What is lost when the profile is saved in `format`: a sentence for each thing that has no place there.
@@ -367,7 +421,9 @@ impl Profile {
         let format = save::format_for(std::path::Path::new(""), Some(format)).map_err(PyValueError::new_err)?;
         let clock = clock.map(clock_view::clock).transpose()?;
         let options = WriteOptions { clock, lines, thread_roots: threads, ..save::defaults() };
-        Ok(py.detach(|| formats::losses(self.inner(), format, &options)))
+        with_room(py, "to say what a file has no place for", self.inner().view_bytes(), || {
+            Ok(py.detach(|| formats::losses(self.inner(), format, &options)))
+        })
     }
 
     /// Reads a profile from a file of any format that can be read, ours or another tool's. OSError if it cannot be read,
@@ -375,9 +431,13 @@ impl Profile {
     /// one that could be read: that it is cut short, that it has values which are no times.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let reading = py.detach(|| {
-            let content = fs::read(&path).map_err(|error| os_error(&error, &path))?;
-            formats::read_with_remarks(&content, None)
+        let what = format!("to read {}", path.display());
+        let content = py.detach(|| fs::read(&path)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::OutOfMemory => memory::refused(&what),
+            _ => os_error(&error, &path),
+        })?;
+        let reading = with_room_or_nothing(py, &what, formats::read_bytes(&content), || {
+            py.detach(|| formats::read_with_remarks(&content, None))
                 .map_err(|error| PyValueError::new_err(format!("{}: {error}", path.display())))
         })?;
         for remark in &reading.remarks {
@@ -389,8 +449,10 @@ impl Profile {
     }
 
     /// What a notebook shows: the page of the HTML format, shut off from the notebook.
-    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
-        py.detach(|| notebook::html(self.inner())).map_err(Into::into)
+    fn _repr_html_<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        with_room(py, "for the page of the profile", formats::write_bytes(self.inner(), Format::Html), || {
+            py.detach(|| notebook::html(self.inner())).map_err(out_of_memory)?.to_python(py)
+        })
     }
 
     fn __repr__(&self) -> String {
@@ -403,9 +465,15 @@ impl Profile {
     }
 }
 
+/// The error of a text that is not written to a file.
+fn out_of_memory(error: std::io::Error) -> PyErr {
+    if error.kind() == std::io::ErrorKind::OutOfMemory { PyMemoryError::new_err(()) } else { error.into() }
+}
+
 /// The OSError that Python itself would raise, file name and all.
 pub(crate) fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
     match error.raw_os_error() {
+        None if error.kind() == std::io::ErrorKind::OutOfMemory => PyMemoryError::new_err(()),
         // The three-argument form picks the subclass, PermissionError for instance, and fills in `filename`.
         Some(code) => PyOSError::new_err((code, strerror(code), path.to_owned())),
         None => PyOSError::new_err(format!("{}: {error}", path.display())),

@@ -8,7 +8,10 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySlice, PyTuple};
 
+use crate::memory;
 use crate::values::{Frame, Sample};
+
+const WHAT: &str = "for the samples";
 
 /// A profile with what is made of it on demand.
 pub(crate) struct Recorded {
@@ -23,8 +26,13 @@ impl Recorded {
         Self { profile, chronology: OnceLock::new(), stacks: Mutex::new(HashMap::new()) }
     }
 
-    fn chronology(&self) -> &Chronology {
-        self.chronology.get_or_init(|| self.profile.chronology())
+    fn chronology(&self, py: Python<'_>) -> PyResult<&Chronology> {
+        if let Some(chronology) = self.chronology.get() {
+            return Ok(chronology);
+        }
+        memory::with_room(py, WHAT, self.profile.view_bytes(), || {
+            Ok(self.chronology.get_or_init(|| self.profile.chronology()))
+        })
     }
 
     /// The frames of a stack, root first.
@@ -35,6 +43,7 @@ impl Recorded {
         }
         let profile = &self.profile;
         let frames = profile.tree.frames(leaf).map(|(function, line)| {
+            memory::go_on("for the frames of a stack")?;
             let function = profile.functions.get(function);
             let name = profile.strings.get(function.name).to_owned();
             let file = profile.strings.get(function.file).to_owned();
@@ -42,12 +51,18 @@ impl Recorded {
         });
         // Made outside the lock: allocating objects may run the garbage collector and with it any code.
         let frames = PyTuple::new(py, frames.collect::<PyResult<Vec<_>>>()?)?.unbind();
-        known().insert(leaf, frames.clone_ref(py));
+        let mut stacks = known();
+        // It is there for those who ask again, and can be made again.
+        if stacks.try_reserve(1).is_ok() {
+            stacks.insert(leaf, frames.clone_ref(py));
+        }
+        drop(stacks);
         Ok(frames)
     }
 
     fn sample(&self, py: Python<'_>, index: usize) -> PyResult<Option<Sample>> {
-        let Some((thread, sample)) = self.profile.sample_at(self.chronology(), index) else { return Ok(None) };
+        memory::for_one_more(WHAT)?;
+        let Some((thread, sample)) = self.profile.sample_at(self.chronology(py)?, index) else { return Ok(None) };
         let Some(thread) = self.profile.threads.get(thread.index()) else { return Ok(None) };
         Ok(Some(Sample {
             timestamp_ns: sample.timestamp_ns,

@@ -8,7 +8,9 @@ use profile::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
+use crate::memory::{self, with_room};
 use crate::profile_class::os_error;
 use crate::samples::Recorded;
 use crate::save;
@@ -198,9 +200,11 @@ impl ProfileDifference {
             return Err(PyValueError::new_err(message));
         }
         let (before, after) = (&self.before.profile, &self.after.profile);
-        let written =
-            py.detach(|| save::write_to(&path, |file| formats::write_difference(before, after, &self.found, file)));
-        written.map_err(|error| os_error(&error, &path))
+        let bytes = formats::write_difference_bytes(before, after);
+        with_room(py, &format!("to write {}", path.display()), bytes, || {
+            py.detach(|| save::write_to(&path, |file| formats::write_difference(before, after, &self.found, file)))
+                .map_err(|error| os_error(&error, &path))
+        })
     }
 
     fn __repr__(&self) -> String {
@@ -221,14 +225,19 @@ pub(crate) fn known_errors(profile: &Profile, errors: ShareErrors) -> (Option<f6
     (known(errors.own), known(errors.total))
 }
 
-pub(crate) fn lines(profile: &Profile, clock: Clock, limit: Option<usize>) -> Vec<LineTotals> {
-    let lines = profile.line_totals(clock);
-    let shown = lines.iter().take(limit.unwrap_or(usize::MAX));
-    shown
-        .map(|line| {
+pub(crate) fn lines<'py>(
+    py: Python<'py>,
+    profile: &Profile,
+    clock: Clock,
+    limit: Option<usize>,
+) -> PyResult<Bound<'py, PyList>> {
+    const WHAT: &str = "for the table of lines";
+    with_room(py, WHAT, profile.view_bytes(), || {
+        let lines = profile.line_totals(clock);
+        memory::list(py, WHAT, lines.iter().take(limit.unwrap_or(usize::MAX)), |line| {
             let (function_name, filename, _) = describe(profile, line.function);
             let (self_error, total_error) = known_errors(profile, line.errors);
-            LineTotals {
+            Ok(LineTotals {
                 function_name,
                 filename,
                 lineno: line.line,
@@ -239,18 +248,22 @@ pub(crate) fn lines(profile: &Profile, clock: Clock, limit: Option<usize>) -> Ve
                 total_ns: line.total.on(clock),
                 self_error,
                 total_error,
-            }
+            })
         })
-        .collect()
+    })
 }
 
-pub(crate) fn calls(profile: &Profile, clock: Clock, options: &FoldOptions) -> Vec<Call> {
-    let calls = profile.folded_calls(clock, options);
-    calls
-        .iter()
-        .map(|call| {
+pub(crate) fn calls<'py>(
+    py: Python<'py>,
+    profile: &Profile,
+    clock: Clock,
+    options: &FoldOptions,
+) -> PyResult<Bound<'py, PyList>> {
+    const WHAT: &str = "for the call tree";
+    with_room(py, WHAT, profile.view_bytes(), || {
+        memory::list(py, WHAT, profile.folded_calls(clock, options), |call| {
             let (function_name, filename, first_line) = describe(profile, call.function);
-            Call {
+            Ok(Call {
                 level: call.level,
                 has_siblings: call.has_siblings,
                 is_last: call.is_last,
@@ -262,30 +275,29 @@ pub(crate) fn calls(profile: &Profile, clock: Clock, options: &FoldOptions) -> V
                 total_ns: call.total.on(clock),
                 folded_calls: call.folded_calls,
                 folded_ns: call.folded.on(clock),
-            }
+            })
         })
-        .collect()
+    })
 }
 
-pub(crate) fn activities(profile: &Profile) -> Vec<ActivityTotals> {
+pub(crate) fn activities<'py>(py: Python<'py>, profile: &Profile) -> PyResult<Bound<'py, PyList>> {
+    const WHAT: &str = "for what the time went to";
     let frame = |(function, line): (FunctionId, u32)| {
         let (name, file, _) = describe(profile, function);
         Frame::new(name, file, line, profile.functions.get(function).is_native)
     };
-    let totals = profile.activities();
-    totals
-        .iter()
-        .map(|total| {
+    with_room(py, WHAT, profile.view_bytes(), || {
+        memory::list(py, WHAT, profile.activities(), |total| {
             let place = total.most.map(|(place, _)| place);
-            ActivityTotals {
+            Ok(ActivityTotals {
                 activity: total.activity.label(),
                 time_ns: total.time_ns,
                 place: place.map(|place| frame((place.function, place.line))),
                 own_place: place.and_then(|place| place.own).map(frame),
                 place_ns: total.most.map_or(0, |(_, time_ns)| time_ns),
-            }
+            })
         })
-        .collect()
+    })
 }
 
 pub(crate) fn difference(
@@ -308,6 +320,7 @@ pub(crate) fn difference(
     }
     let found = py.detach(|| before.profile.difference(&after.profile, options));
     let functions = found.functions.iter().map(|function| {
+        memory::go_on("for the difference of the profiles")?;
         let (origin, name, file, line) = before.profile.describe_difference(&after.profile, function);
         let value = FunctionDifference {
             function_name: name.to_owned(),

@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"spprof {options.verb}: {error}", file=sys.stderr)
         return USAGE_ERROR
+    except MemoryError as error:
+        print(f"spprof {options.verb}: {str(error) or 'There is no memory left'}", file=sys.stderr)
+        return 1
     except OSError as error:
         # Files are the verbs' to judge, so it is standard output; what is left in its buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

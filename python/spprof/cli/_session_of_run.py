@@ -40,8 +40,8 @@ def _finish(pid: int, output: str, output_format: str, clock: str | None, quiet:
         if sys.stdout is sys.__stdout__ and sys.stdout is not None:
             sys.stdout.flush()
         _say(_text(profile, output, output_format, clock) + "\n")
-    except (OSError, ValueError):
-        # There is nobody to tell: it is closed. The file is written.
+    except (OSError, ValueError, MemoryError):
+        # There is nobody to tell: it is closed; or no memory to tell it with. The file is written.
         pass
 
 

@@ -1,14 +1,16 @@
 //! The life of a thread's slot: given, its ticks, let go, given to the next.
 //!
 //! Caught: `occupy` that publishes the generation Relaxed; `belongs_to` that looks Relaxed; `occupy` that moves the generation on
-//! before it fills the slot in; `set_phase` or `is_parked` Relaxed; `vacate` that leaves the generation.
+//! before it fills the slot in; `set_phase` or `is_parked` Relaxed; `vacate` that leaves the generation; `vacate` that does not wait,
+//! that waits before it moves the generation on, by a load, or Relaxed; `hold` that looks before it counts, or counts by a store or
+//! Relaxed; `Held` that lets go Relaxed.
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 
 use crate::explore;
 use crate::platform::TimerId;
-use crate::slots::{ARMED, PARKED, Slot};
+use crate::slots::{ARMED, PARKED, Slot, Vacated};
 use crate::sync::{AtomicU32, Ordering};
 
 /// A signal carries the generation, and that is all that is ordered by it: the kernel promises nothing of the rest.
@@ -96,5 +98,46 @@ fn a_timer_has_one_owner() {
         world.timer.with_mut(|timer| unsafe { *timer += 1 });
         world.slot.set_phase(ARMED);
         handler.join().expect("the handler's own assertions hold");
+    });
+}
+
+/// A handler that sets its timer against the collector that deletes it. Then the kernel gives the number to the program, and the
+/// collector the slot to another thread.
+#[test]
+fn a_timer_of_the_program_is_never_set() {
+    struct World {
+        slot: Slot,
+        /// The kernel's timer 7 is still ours.
+        is_ours: UnsafeCell<bool>,
+    }
+    // SAFETY: what the model shows is that its uses never meet; loom checks each.
+    unsafe impl Sync for World {}
+
+    explore(3, || {
+        let slot = Slot::vacant();
+        let generation = slot.occupy(10, 70, 3);
+        slot.set_timer(TimerId(7));
+        let world = Arc::new(World { slot, is_ours: UnsafeCell::new(true) });
+        let handler = {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || {
+                let Some(slot) = world.slot.hold(generation) else { return };
+                if let Some(timer) = slot.timer() {
+                    assert_eq!(timer, TimerId(7), "the next thread's timer was set");
+                    // SAFETY: loom checks that nobody writes.
+                    assert!(world.is_ours.with(|is_ours| unsafe { *is_ours }), "a timer of the program was set");
+                }
+            })
+        };
+        let Vacated { timer, is_left } = world.slot.vacate();
+        assert_eq!(timer, Some(TimerId(7)));
+        if is_left {
+            // SAFETY: loom checks that nobody else uses it.
+            world.is_ours.with_mut(|is_ours| unsafe { *is_ours = false });
+            world.slot.occupy(11, 71, 9);
+            world.slot.set_timer(TimerId(8));
+        }
+        handler.join().expect("the handler's own assertions hold");
+        assert!(world.slot.vacate().is_left, "who has left is not waited for");
     });
 }

@@ -382,6 +382,7 @@ impl Reader {
     fn finish(self) -> Profile {
         if let Some(header) = self.header {
             let mut profile = self.recording.finish(header.end(), header.counters());
+            profile.ending = header.ending();
             profile.counters = header.counters();
             header.complete(&mut profile.threads);
             return profile;

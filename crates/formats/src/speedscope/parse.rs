@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use profile::State;
+use profile::{State, room};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -13,6 +13,9 @@ use crate::error::ReadError;
 use crate::header::Header;
 use crate::runs::Run;
 use crate::stacks::{EMPTY_STACK, StackTree};
+
+/// So many entries are read between two questions whether there is memory to go on.
+const QUESTION_ENTRIES: usize = 256;
 
 /// What a file says, of which nothing but the JSON has been checked.
 #[derive(Debug)]
@@ -270,6 +273,9 @@ impl<'de, T: IntoStacks> Visitor<'de> for List<'_, T> {
         let List(stacks, item) = self;
         let mut values = Vec::new();
         while let Some(value) = items.next_element_seed(One(stacks, item))? {
+            if values.len().is_multiple_of(QUESTION_ENTRIES) && !room::is_there(0) {
+                return Err(A::Error::custom(ReadError::no_memory()));
+            }
             values.push(value);
         }
         Ok(values)

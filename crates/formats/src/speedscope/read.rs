@@ -127,6 +127,7 @@ fn restore(
         }
     }
     let mut profile = recording.finish(header.end(), header.counters());
+    profile.ending = header.ending();
     profile.counters = header.counters();
     header.complete(&mut profile.threads);
     Ok(profile)

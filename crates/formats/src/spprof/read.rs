@@ -246,6 +246,7 @@ impl Reader {
 
     fn finish(self, header: &Header) -> Profile {
         let mut profile = self.recording.finish(header.end(), header.counters());
+        profile.ending = header.ending();
         profile.counters = header.counters();
         profile.info.argv = self.argv;
         for (thread, read) in profile.threads.iter_mut().zip(self.threads) {

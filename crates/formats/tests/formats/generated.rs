@@ -1,6 +1,6 @@
 //! Profiles of all kinds for property tests, and what makes two of them the same.
 
-use profile::{FunctionId, NewThread, NodeId, Observation, Profile, Recording, State};
+use profile::{Ending, FunctionId, NewThread, NodeId, Observation, Profile, Recording, State};
 use proptest::prelude::*;
 
 use crate::sample;
@@ -27,6 +27,7 @@ prop_compose! {
         ends in prop::collection::vec(prop::option::of(5..1000u64), 3),
         last_gap_ns in any_weight(),
         folded in 0..3u64,
+        ending in prop::sample::select(vec![Ending::Unsaid, Ending::GoesOn, Ending::Stop, Ending::Exit, Ending::Sigterm, Ending::OutOfMemory]),
     ) -> Profile {
         let mut recording = Recording::without_limit(sample::info());
         let functions: Vec<_> =
@@ -54,6 +55,7 @@ prop_compose! {
         }
         let mut profile = sample::finish(recording);
         profile.threads.last_mut().expect("there is one at least").folded_threads = folded;
+        profile.ending = ending;
         profile
     }
 }
@@ -84,6 +86,7 @@ pub(crate) fn assert_same(read: &Profile, written: &Profile) {
 pub(crate) fn assert_same_but_samples(read: &Profile, written: &Profile) {
     assert_eq!(read.info, written.info);
     assert_eq!(read.end, written.end);
+    assert_eq!(read.ending, written.ending);
     assert_eq!(read.counters, written.counters);
     assert_eq!(read.threads.len(), written.threads.len());
     for (read, written) in read.threads.iter().zip(&written.threads) {

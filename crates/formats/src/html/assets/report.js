@@ -112,6 +112,7 @@ class ReportPage {
     if (numbers.pid > 0) add("Process", String(numbers.pid));
     add("Asked", numbers.interval_ns > 0 ? `a sample every ${formatTime(numbers.interval_ns)} of each thread on a processor (${(1e9 / numbers.interval_ns).toFixed(1)}/s)` : "the file does not say");
     add("Got", duration > 0 ? `${rate} over ${formatCount(threads.length)} threads` : "the file does not say");
+    if (numbers.ending) add("Ended by", printable(numbers.ending), numbers.ending === "SIGTERM" || numbers.ending === "out of memory");
     add("Samples", formatCount(numbers.samples));
     count("Dropped", numbers.dropped);
     count("Missed", numbers.missed_ticks);
