@@ -61,9 +61,11 @@ def agrees(observe, wanted_deviation=WANTED_DEVIATION):
             if sample.cpu_ns and name in weights:
                 weights[name].append(sample.cpu_ns)
         total_ns = sum(map(sum, weights.values()))
+        if not total_ns:
+            continue
         truth = spent_ns["first"] / sum(spent_ns.values())
         squares = sum(weight**2 for each in weights.values() for weight in each)
-        deviation = math.sqrt(truth * (1 - truth) * squares) / total_ns if total_ns else 1
+        deviation = math.sqrt(truth * (1 - truth) * squares) / total_ns
         if deviation <= wanted_deviation:
             return abs(sum(weights["first"]) / total_ns - truth) <= 4 * deviation
 
@@ -111,12 +113,29 @@ def test_a_hundred_threads_taking_turns():
     assert agrees(observe)
 
 
+def waited_for_a_processor_ns():
+    """How long the calling thread could have run and did not; 0 where the system does not say."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as schedstat:
+            return int(schedstat.read().split()[1])
+    except OSError:
+        return 0
+
+
 def test_what_comes_early_in_a_burst_takes_as_long_as_what_comes_late():
-    """Most samples of a burst follow one of an earlier burst, and the CPU time between must not all go to where they are: the second
-    half of these bursts then seemed to have 58 % of it."""
+    """Most samples of a burst follow one of an earlier burst, and the CPU time between must not all go to where they are: the
+    second half of these bursts then seemed to have 58 % of it.
+
+    Where others want the processor too, a thread that wakes waits for it, and is found where it waits: that is as it should be, and
+    not what is looked at here.
+    """
+    tries = iter(range(40))
 
     def observe():
+        if next(tries, None) is None:
+            pytest.skip("the processors of this machine were not free for long enough")
         draw = random.Random(0)
+        waited_ns = waited_for_a_processor_ns()
         spent = {"first": 0, "second": 0}
         spprof.start(interval_ms=2)
         try:
@@ -129,6 +148,8 @@ def test_what_comes_early_in_a_burst_takes_as_long_as_what_comes_late():
                 time.sleep(draw.uniform(0.0004, 0.0026))
         finally:
             profile = spprof.stop()
+        if waited_for_a_processor_ns() - waited_ns > 0.02 * sum(spent.values()):
+            return [], dict.fromkeys(spent, 0)
         return samples_of(profile, threading.get_native_id()), spent
 
     assert agrees(observe, wanted_deviation=0.014)
