@@ -88,6 +88,10 @@ REGISTERED = (
     "profile at its end"
 )
 
+IGNORED = ("test_large_pool",)
+"""Left out, with the profiler and without: a pool of 200 processes, of which each would look at itself once a millisecond. On
+two processors that are busy otherwise it comes to no end in the time a module has."""
+
 EXPECTED: dict[str, str] = {
     "test.test_threading.ThreadTests.test_import_from_another_thread": THREADING_IMPORTED,
     "test.test_threading.ThreadTests.test_main_thread_after_fork": FORK_WARNING,
@@ -145,6 +149,8 @@ def run_modules(
         )
     report = folder / "junit.xml"
     command = [python, "-m", "test", f"-j{jobs}", "--timeout", MODULE_LIMIT_SECONDS, "--junit-xml", report, *modules]
+    for test in IGNORED:
+        command += ["--ignore", test]
     if verbose:
         command.append("-v")
     # Their output goes to a file: a test process that outlives the suite must not keep us waiting.
