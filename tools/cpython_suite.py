@@ -133,7 +133,14 @@ NAMED = re.compile(r"^(?:FAIL|ERROR): \w+ \((?P<test>test\.[\w.]+)\)", re.MULTIL
 
 
 def run_modules(
-    python: Path, modules: Sequence[str], folder: Path, profiles: Path | None, jobs: int, verbose: bool = False
+    python: Path,
+    modules: Sequence[str],
+    folder: Path,
+    profiles: Path | None,
+    *,
+    jobs: int,
+    limit_seconds: int,
+    verbose: bool = False,
 ) -> Run:
     """Runs `modules`; with the profiler, whose files go to `profiles`, if that is given.
 
@@ -148,7 +155,7 @@ def run_modules(
             f"interval_ms={INTERVAL_MS},memory_limit_mb=20,forks=1,output={profiles}/%p.collapsed"
         )
     report = folder / "junit.xml"
-    command = [python, "-m", "test", f"-j{jobs}", "--timeout", MODULE_LIMIT_SECONDS, "--junit-xml", report, *modules]
+    command = [python, "-m", "test", f"-j{jobs}", "--timeout", limit_seconds, "--junit-xml", report, *modules]
     for test in IGNORED:
         command += ["--ignore", test]
     if verbose:
@@ -210,17 +217,19 @@ def reason_for(test: str) -> str | None:
     return next((reason for pattern, reason in EXPECTED.items() if fnmatch.fnmatchcase(test, pattern)), None)
 
 
-def compare(name: str, python: Path, modules: Sequence[str], jobs: int) -> bool:
+def compare(name: str, python: Path, modules: Sequence[str], jobs: int, limit_seconds: int) -> bool:
     """Whether the same tests fail with the profiler and without."""
     start = time.monotonic()
     folder = WORK / "cpython-suite" / name
     profiles = folder / "profiles"
     shutil.rmtree(profiles, ignore_errors=True)
-    profiled = run_modules(python, modules, folder / "profiled", profiles, jobs)
+    profiled = run_modules(python, modules, folder / "profiled", profiles, jobs=jobs, limit_seconds=limit_seconds)
     own: dict[str, str] = {}
     excused: dict[str, str] = {}
     suspects = profiled.suspects()
-    plain = run_modules(python, suspects, folder / "plain", None, jobs) if suspects else Run()
+    plain = Run()
+    if suspects:
+        plain = run_modules(python, suspects, folder / "plain", None, jobs=jobs, limit_seconds=limit_seconds)
     for test, text in profiled.failures.items():
         if test in plain.failures:
             continue
@@ -231,7 +240,9 @@ def compare(name: str, python: Path, modules: Sequence[str], jobs: int) -> bool:
             excused[test] = reason
     if own:
         doubtful = [module for module in suspects if any(module in test for test in own)]
-        again = run_modules(python, doubtful, folder / "again", profiles, 1, verbose=True)
+        again = run_modules(
+            python, doubtful, folder / "again", profiles, jobs=1, limit_seconds=limit_seconds, verbose=True
+        )
         for test in own.keys() - again.failures.keys():
             del own[test]
             parts = {part: text for part, text in again.failures.items() if f".{test}." in f".{part}"}
@@ -276,6 +287,9 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every module")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="only the K-th of N parts")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="modules at a time")
+    parser.add_argument(
+        "--limit", type=int, default=MODULE_LIMIT_SECONDS, metavar="SECONDS", help="for a module; default: 300"
+    )
     options = parser.parse_args()
     part, _, parts = options.shard.partition("/")
     if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
@@ -289,7 +303,7 @@ def main() -> int:
             )
             return 2
         modules = all_modules(python) if options.all else options.modules or list(CI_MODULES)
-        same = compare(name, python, modules[int(part) - 1 :: int(parts)], options.jobs) and same
+        same = compare(name, python, modules[int(part) - 1 :: int(parts)], options.jobs, options.limit) and same
     return 0 if same else 1
 
 
