@@ -80,7 +80,7 @@ THREADING_IMPORTED = "the test wants to be the first that imports `threading`; t
 
 TWO_ACTIVATIONS = (
     "after `sys.activate_stack_trampoline` was called twice, CPython 3.14 calls a null pointer when a code object dies late in its "
-    "end (its issue 146522): `atexit.register(threading.Thread)` is enough for that, and so is the exit function of ours"
+    "end (its issue 146522): to import `multiprocessing.util` is enough for that, and so is the exit function of ours"
 )
 
 REGISTERED = (
