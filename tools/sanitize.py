@@ -4,9 +4,10 @@ asan      AddressSanitizer: the extension is instrumented, the interpreter is no
 valgrind  memcheck: nothing is instrumented, everything is watched, and what is lost at the end is reported too.
 
 What a checker reports counts when a frame of ours is in it; what CPython does by itself is its own affair. Without files it is
-a part of the tests that takes a minute or two; name `tests/integration` for all of them. Needs 3.12, and g++ or valgrind. The
-exit status is 1 if anything was reported, or a test failed. AddressSanitizer's flag is not for stable Rust: the tool sets
-RUSTC_BOOTSTRAP=1 for that one build.
+a part of the tests that takes a minute or two; name `tests/integration` for all of them. Runs on 3.12 or what `--python` names, and
+needs g++ or valgrind. A free-threaded interpreter has its objects in an allocator of its own and takes no other: there only
+our own memory is watched. The exit status is 1 if anything was reported, or a test failed. AddressSanitizer's flag is not for
+stable Rust: the tool sets RUSTC_BOOTSTRAP=1 for that one build.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import test as checks
 
 ROOT = checks.ROOT
 WORK = ROOT / ".work" / "sanitize"
-PYTHON = "3.12"
 
 ASAN_TESTS = ("tests/safety/memory_program.py", "tests/integration/test_threads.py", "tests/integration/test_fork.py")
 """Not those that compare the memory of the process before and after: the checker keeps what was freed for a while."""
@@ -133,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tool", choices=("asan", "valgrind"))
     parser.add_argument("file", nargs="*", help="tests, or programs that end in `_program.py`")
+    parser.add_argument("--python", default="3.12", choices=interpreters.NAMES, metavar="NAME", help="default: 3.12")
     parser.add_argument("--wheel", type=Path, help="for valgrind: one that is built already")
     options = parser.parse_args()
     if options.wheel and options.tool != "valgrind":
@@ -141,23 +142,24 @@ def main() -> int:
     uv = checks.find_uv(runner)
     if uv is None:
         return 1
-    found = interpreters.find((PYTHON,), checks.PYTHONS_SCRIPT, str(uv))
-    if PYTHON not in found:
-        sys.exit(f"CPython {PYTHON} is needed, and was not found")
-    tools = checks.make_environment(runner, uv, "sanitize-tools", found[PYTHON], checks.TOOLS[:1], live=True)
+    name = options.python
+    python = interpreters.find((name,), checks.PYTHONS_SCRIPT, str(uv)).get(name)
+    if python is None:
+        sys.exit(f"CPython {name} is needed, and was not found")
+    tools = checks.make_environment(runner, uv, "sanitize-tools", python, checks.TOOLS[:1], live=True)
     if tools is None:
         return 1
     flags = "-Zsanitizer=address -Zexternal-clangrt -Cforce-frame-pointers=yes" if options.tool == "asan" else ""
-    wheel = options.wheel or build(tools / "maturin", found[PYTHON], options.tool, flags)
+    wheel = options.wheel or build(tools / "maturin", python, options.tool, flags)
     packages = [str(wheel), *checks.TEST_REQUIREMENTS]
-    binaries = checks.make_environment(runner, uv, f"sanitize-{options.tool}", found[PYTHON], packages, live=True)
+    binaries = checks.make_environment(runner, uv, f"sanitize-{options.tool}", python, packages, live=True)
     if binaries is None:
         return 1
     logs = WORK / f"logs-{options.tool}"
     shutil.rmtree(logs, ignore_errors=True)
     logs.mkdir(parents=True)
     # Each object its own block of memory, or the checkers see nothing of what happens between objects.
-    environment = {"PYTHONMALLOC": "malloc"}
+    environment = {} if interpreters.is_free_threaded(name) else {"PYTHONMALLOC": "malloc"}
     if options.tool == "asan":
         environment["LD_PRELOAD"] = str(runtime())
         settings = ("detect_leaks=0", "handle_segv=0", "handle_sigbus=0", "allocator_may_return_null=1")
