@@ -234,7 +234,8 @@ def in_qsort(park):
             parked.append(park())
         return 0
 
-    ctypes.CDLL(None).qsort((ctypes.c_int * 2)(2, 1), 2, ctypes.sizeof(ctypes.c_int), compare_type(compare))
+    library = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+    library.qsort((ctypes.c_int * 2)(2, 1), 2, ctypes.sizeof(ctypes.c_int), compare_type(compare))
 
 
 def in_exec(park):

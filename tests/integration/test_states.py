@@ -8,7 +8,7 @@ import time
 
 import pytest
 import spprof
-from support import samples_of, spin
+from support import not_on_windows, samples_of, spin, wait_until_blocked
 
 HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -38,14 +38,6 @@ def share_of(samples, *states):
     """The share of wall time that the samples say was spent in one of the states."""
     total_ns = sum(sample.wall_ns for sample in samples)
     return sum(sample.wall_ns for sample in samples if sample.state in states) / total_ns
-
-
-def wait_until_blocked(thread):
-    """Returns when the system knows the thread to be waiting in a call."""
-    while True:
-        with open(f"/proc/self/task/{thread.native_id}/syscall") as file:
-            if not file.read().startswith("running"):
-                return
 
 
 def detached(running):
@@ -100,6 +92,7 @@ def test_sleeping_and_waiting_for_a_lock_or_a_socket():
 
 
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
+@not_on_windows("from outside, a wait for the GIL looks like any other")
 def test_waiting_for_the_gil():
     running = [True]
 
@@ -158,6 +151,7 @@ def context_switches(native_id):
         return [int(line.split()[1]) for line in status if "ctxt_switches" in line]
 
 
+@not_on_windows("every thread is suspended once an interval there")
 def test_idle_threads_are_left_alone():
     event = threading.Event()
     idle = [threading.Thread(target=event.wait, args=(FOREVER,)) for _ in range(95)]
