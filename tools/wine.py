@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -143,13 +144,13 @@ class Wine:
 
     def make(self, steps: Steps, pythons: Sequence[str]) -> None:
         """Makes what is not there."""
-        if not self.program.exists():
+        if not (self.tree / "done").exists():
             steps.make("Wine", self._unpack)
         if not (self.prefix / "done").exists():
             steps.make("wineboot", self._boot)
         for name in pythons:
             if not self.python(name).exists():
-                steps.make(f"CPython {name}", lambda name=name: self._fetch_python(name))
+                steps.make(f"CPython {name}", functools.partial(self._fetch_python, name))
         if not (self.folder / "wheels").exists():
             steps.make("pytest", self._fetch_wheels)
 
@@ -161,11 +162,8 @@ class Wine:
         """Wine with the C library of its release; without a chroot, so that its programs see this system's /proc."""
         archives = foreign_rust.Archives(self.folder / f"apt-{WINE_RELEASE}", WINE_RELEASE)
         archives.update()
-        unfinished = self.folder / "wine-unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        archives.unpack(WINE_PACKAGES, unfinished)
         shutil.rmtree(self.tree, ignore_errors=True)
-        unfinished.rename(self.tree)
+        archives.unpack(WINE_PACKAGES, self.tree)
         libraries = self.tree / "usr/lib/x86_64-linux-gnu"
         loader = libraries / "ld-linux-x86-64.so.2"
         # Built to be in /usr, where Debian has a link and a script.
@@ -176,6 +174,7 @@ class Wine:
         patch += ["--set-interpreter", loader, "--add-rpath", libraries]
         for program in (programs / "wineserver", self.program):
             subprocess.run([*patch, program], check=True)
+        (self.tree / "done").touch()
 
     def _boot(self) -> None:
         """Makes the disk C: of Wine."""
@@ -185,15 +184,11 @@ class Wine:
         # Which Wine would look for in /usr.
         shutil.copy2(self.tree / "usr/x86_64-w64-mingw32/lib/zlib1.dll", system)
         environment = {**os.environ, **self.environment()}
-        quiet = {
-            "env": environment,
-            "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.DEVNULL,
-            "stderr": subprocess.DEVNULL,
-        }
+        null = subprocess.DEVNULL
         # Its own status is that of looking for programs of 32 bits, which are not there.
-        subprocess.run([self.program, "wineboot", "-i"], check=False, **quiet)
-        subprocess.run([self.program, "cmd", "/c", "exit 0"], check=True, **quiet)
+        for words, check in ((("wineboot", "-i"), False), (("cmd", "/c", "exit 0"), True)):
+            command: list[str | Path] = [self.program, *words]
+            subprocess.run(command, env=environment, stdin=null, stdout=null, stderr=null, check=check)
         (self.prefix / "done").touch()
 
     def _fetch_python(self, name: str) -> None:

@@ -21,6 +21,9 @@ INTERVAL_MS = 2
 #: Where the package lies: its own frames are never in a profile.
 PACKAGE_DIRECTORY = os.path.dirname(os.path.abspath(spprof.__file__)) + os.sep
 
+#: What `spin` does between two looks at its clock. On Windows a look is a system call, and the thread would be in it all the time.
+WORK = range(20_000 if sys.platform == "win32" else 1)
+
 #: The number of read(2), as /proc/self/task/*/syscall shows it: under qemu-user, that of the machine below (tools/cross.py).
 READ_CALL = {"x86_64": 0, "aarch64": 63}.get(os.environ.get("SPPROF_TESTS_SYSTEM_CALLS_OF", platform.machine()))
 
@@ -138,7 +141,7 @@ def spin(cpu_s):
     """Uses that much CPU time of the calling thread."""
     until = time.thread_time() + cpu_s
     while time.thread_time() < until:
-        pass
+        sum(WORK)
 
 
 def in_thread(target, stack_bytes=0, name=None):

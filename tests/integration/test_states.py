@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+import sys
 import sysconfig
 import threading
 import time
@@ -44,6 +45,10 @@ def detached(running):
     return f"{running},no-gil" if HAS_GIL else running
 
 
+#: What such a thread may be said to be besides: on Windows not whether it waits for the GIL, if anybody does.
+OR_BLOCKED = ("blocked",) if sys.platform == "win32" else ()
+
+
 def test_spinning():
     running = [True]
 
@@ -54,7 +59,7 @@ def test_spinning():
     samples = Subject(enter, running.clear).profile()
     if HAS_GIL:
         # The main thread asks for the GIL when it wakes, and this one waits until that has stopped the session.
-        assert share_of(samples, "on-cpu,gil", "on-cpu,no-gil", "blocked,waits-for-gil") == 1
+        assert share_of(samples, "on-cpu,gil", "on-cpu,no-gil", "blocked,waits-for-gil", *OR_BLOCKED) == 1
         assert share_of(samples, "on-cpu,gil") > 0.7
     else:
         assert share_of(samples, "on-cpu") > 0.9
@@ -84,11 +89,11 @@ def test_sleeping_and_waiting_for_a_lock_or_a_socket():
     for subject in subjects:
         samples = samples_of(profile, subject.thread.native_id)
         assert samples
-        assert share_of(samples, detached("blocked")) == 1
+        assert share_of(samples, detached("blocked"), *OR_BLOCKED) == 1
         assert sum(sample.cpu_ns for sample in samples) == 0
     # The main thread slept.
     samples = samples_of(profile, threading.get_native_id())
-    assert share_of(samples, detached("blocked")) > 0.8
+    assert share_of(samples, detached("blocked"), *OR_BLOCKED) > 0.8
 
 
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
