@@ -121,6 +121,11 @@ def _wait_until_let_go(ident):
         time.sleep(0.001)
 
 
+def sample_clock_ns():
+    """The clock of `Sample.timestamp_ns`."""
+    return windows_state.performance_counter_ns() if sys.platform == "win32" else time.monotonic_ns()
+
+
 def frames_of(sample):
     """The frames of a sample as `(file, function, line)`, outermost first."""
     return [(frame.filename, frame.function_name, frame.lineno) for frame in sample.frames]

@@ -161,7 +161,9 @@ def test_a_long_call_into_c_is_one_steady_stack():
     for sample in samples_of(profile, threading.get_native_id()):
         if sample.frames and sample.frames[-1].lineno == here.co_firstlineno + 5:
             stacks[sample.frames] = stacks.get(sample.frames, 0) + sample.cpu_ns
-            assert sample.state == "on-cpu,gil" or not HAS_GIL
+            # On Windows a thread that the kernel works for, as for memory, may be taken for a blocked one.
+            possible = {"on-cpu,gil", "blocked,gil"} if sys.platform == "win32" else {"on-cpu,gil"}
+            assert sample.state in possible or not HAS_GIL
     assert len(stacks) == 1
     (cpu_ns,) = stacks.values()
     # At either end a sample's time since the one before belongs to the neighbour: an interval each, and the session's own
