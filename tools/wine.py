@@ -60,7 +60,19 @@ WINE_PACKAGES = (
 """What Python needs of it: neither pictures nor sound."""
 TEST_PACKAGES = ("pytest", "hypothesis", "tomli", "exceptiongroup", "typing-extensions", "colorama")
 """What older versions need besides is named here: pip asks the interpreter that runs it."""
+TESTS = (
+    "windows",
+    *(
+        f"integration/test_{name}.py"
+        for name in ("stacks", "gc", "states", "threads", "sessions", "clocks", "lines", "views")
+    ),
+)
+"""What is run unless something else is asked for, in `tests`; not what begins many processes, which takes Wine a second each."""
 RUST_TESTS = ("interpreter", "profile", "formats", "capture")
+
+
+CARGO = ("cargo", "--config", 'profile.dev.package."*".opt-level=0')
+"""Most of the time goes to code of others, which need not be fast here; ours is compiled with a little optimisation."""
 
 
 class Failed(Exception):
@@ -259,7 +271,6 @@ class Rust:
             **self.toolchain.environment(),
             f"CARGO_TARGET_{target}_LINKER": str(self.toolchain.rust / "usr/bin/x86_64-w64-mingw32-gcc-posix"),
             f"CARGO_TARGET_{target}_RUNNER": str(self.wine.program),
-            # Compiled in a third of the time of the release profile.
             "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
             "CARGO_PROFILE_DEV_DEBUG": "0",
         }
@@ -271,7 +282,7 @@ class Rust:
             return
         steps.make("toolchain", self._unpack)
         crate = self.toolchain.crate_of_std()
-        build = ["cargo", "build", "-Zbuild-std=std,panic_abort,test", "--target", TARGET]
+        build = [*CARGO, "build", "-Zbuild-std=std,panic_abort,test", "--target", TARGET]
         environment = {**self.environment(), "CARGO_TARGET_DIR": str(crate / "target")}
         steps.run("standard library", build, environment=environment, cwd=crate, needed=True)
         self.toolchain.install_std(TARGET, crate / "target" / TARGET / "debug" / "deps")
@@ -285,7 +296,7 @@ class Rust:
 
     def build(self, steps: Steps) -> None:
         """The extension module, and the tests, which need its crates too."""
-        build = ["cargo", "build", "--locked", "-p", "spprof-python", "--target", TARGET]
+        build = [*CARGO, "build", "--locked", "-p", "spprof-python", "--target", TARGET]
         steps.run("build", build, environment=self.environment(), needed=True)
 
     @property
@@ -295,13 +306,13 @@ class Rust:
 
     def clippy(self, steps: Steps) -> None:
         """The crates with code for Windows."""
-        check = ["cargo", "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target", TARGET]
+        check = [*CARGO, "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target", TARGET]
         steps.run("clippy", check, environment={**self.environment(), **self.toolchain.lints()})
 
     def test(self, steps: Steps) -> None:
         """The Rust tests, under Wine."""
         crates = [word for name in RUST_TESTS for word in ("-p", name)]
-        test = ["cargo", "test", "--locked", "--lib", "--tests", *crates, "--target", TARGET]
+        test = [*CARGO, "test", "--locked", "--lib", "--tests", *crates, "--target", TARGET]
         steps.run("cargo test", test, environment={**self.environment(), **self.wine.environment()})
 
 
@@ -312,7 +323,7 @@ def windows_path(path: Path) -> str:
 
 def run_tests(steps: Steps, wine: Wine, name: str, more: Sequence[str]) -> None:
     """Pytest on one CPython."""
-    tests = [windows_path(ROOT / "tests" / folder) for folder in ("windows", "integration")]
+    tests = [windows_path(ROOT / "tests" / test) for test in TESTS]
     command: list[str | Path] = [
         wine.program,
         wine.python(name),

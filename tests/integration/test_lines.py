@@ -41,7 +41,7 @@ def modules():
         if module is not None:
             yield module
     # CPython for Windows may come without the source: compiled, in an archive.
-    archive = os.path.join(sys.prefix, "python%d%d.zip" % sys.version_info[:2])
+    archive = os.path.join(sys.prefix, "python{}{}.zip".format(*sys.version_info))
     if os.path.isfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
