@@ -27,6 +27,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import foreign_rust
@@ -304,13 +305,10 @@ class Rust:
         """What `build` made."""
         return self.folder / "target" / TARGET / "debug" / "_native.dll"
 
-    def clippy(self, steps: Steps) -> None:
-        """The crates with code for Windows."""
+    def check(self, steps: Steps) -> None:
+        """Clippy on the crates with code for Windows, then the Rust tests under Wine."""
         check = [*CARGO, "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target", TARGET]
         steps.run("clippy", check, environment={**self.environment(), **self.toolchain.lints()})
-
-    def test(self, steps: Steps) -> None:
-        """The Rust tests, under Wine."""
         crates = [word for name in RUST_TESTS for word in ("-p", name)]
         test = [*CARGO, "test", "--locked", "--lib", "--tests", *crates, "--target", TARGET]
         steps.run("cargo test", test, environment={**self.environment(), **self.wine.environment()})
@@ -354,40 +352,27 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     steps = Steps()
     with contextlib.suppress(Failed):
-        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, arguments.pytest, arguments.no_rust_checks)
+        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, arguments.pytest, not arguments.no_rust_checks)
     print("\n=== windows, summary", *steps.lines, sep="\n")
     return 1 if steps.failed else 0
 
 
-def run_all(steps: Steps, folder: Path, pythons: Sequence[str], more: Sequence[str], no_rust_checks: bool) -> None:
-    """Every step. Wine is fetched while the compiler is at work."""
+def run_all(steps: Steps, folder: Path, pythons: Sequence[str], more: Sequence[str], rust_checks: bool) -> None:
+    """Every step: Wine is fetched while the compiler is at work, and Rust tests are compiled while Python's run."""
     wine = Wine(folder)
     rust = Rust(folder, wine)
-    lacks: list[Failed] = []
-
-    def make_wine() -> None:
-        try:
-            wine.make(steps, pythons)
-        except Failed as failed:
-            lacks.append(failed)
-
-    making = threading.Thread(target=make_wine)
-    making.start()
-    try:
+    with ThreadPoolExecutor(1) as beside:
+        wine_is_there = beside.submit(wine.make, steps, pythons)
         rust.make(steps)
         rust.build(steps)
-        if not no_rust_checks:
-            rust.clippy(steps)
-    finally:
-        making.join()
-    if lacks:
-        raise lacks[0]
-    with wine.kept_alive(pythons[0]):
-        if not no_rust_checks:
-            rust.test(steps)
-        for name in pythons:
-            wine.install(name, rust.extension)
-            run_tests(steps, wine, name, more)
+        wine_is_there.result()
+        with wine.kept_alive(pythons[0]):
+            checked = beside.submit(rust.check, steps) if rust_checks else None
+            for name in pythons:
+                wine.install(name, rust.extension)
+                run_tests(steps, wine, name, more)
+            if checked is not None:
+                checked.result()
 
 
 if __name__ == "__main__":

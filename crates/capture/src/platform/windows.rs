@@ -61,8 +61,8 @@ impl Drop for Handle {
     }
 }
 
-/// Monotonic time in ns: the performance counter, which `time.perf_counter_ns` reads too, as `time.monotonic_ns` does from
-/// Python 3.13 on.
+/// Monotonic time in ns: the performance counter, which `time.perf_counter_ns` reads too (Python 3.9 takes off what it was when
+/// the interpreter began), as `time.monotonic_ns` does from Python 3.13 on.
 pub(crate) fn monotonic_ns() -> u64 {
     static FREQUENCY: OnceLock<u64> = OnceLock::new();
     let frequency = *FREQUENCY.get_or_init(|| {
