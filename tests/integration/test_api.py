@@ -205,7 +205,7 @@ import time, spprof
 spprof.start(interval_ms=1, output_path={str(tmp_path / "out.json")!r})
 def busy():
     end = time.thread_time() + 0.05
-    while time.thread_time() < end: pass
+    while time.thread_time() < end: sum(range(5000))
 busy()
 {last}
 """
@@ -409,7 +409,9 @@ def test_stats_are_measured():
     profile = spprof.stop()
     assert 0 < stats.collected_samples <= profile.sample_count
     assert 200 <= stats.duration_ms <= profile.total_duration_ms
-    assert 0 < stats.handler_ns < stats.profiler_cpu_ns < 200e6
+    assert 0 < stats.profiler_cpu_ns < 200e6
+    # Where threads are suspended there are no handlers.
+    assert 0 < stats.handler_ns < stats.profiler_cpu_ns or (sys.platform == "win32" and stats.handler_ns == 0)
     assert 0 < stats.memory_bytes < 100 << 20
     assert stats.threads == threading.active_count()
 
