@@ -1,5 +1,6 @@
 """What the tests of whole sessions share: stacks as Python tells them, waiting on events, the state of the process."""
 
+import dis
 import os
 import platform
 import subprocess
@@ -8,7 +9,11 @@ import threading
 import time
 import types
 
+import pytest
 import spprof
+
+if sys.platform == "win32":
+    import windows_state
 
 #: One sampling interval of the tests, ms, unless a test says otherwise.
 INTERVAL_MS = 2
@@ -16,8 +21,16 @@ INTERVAL_MS = 2
 #: Where the package lies: its own frames are never in a profile.
 PACKAGE_DIRECTORY = os.path.dirname(os.path.abspath(spprof.__file__)) + os.sep
 
+#: What `spin` does between two looks at its clock. On Windows a look is a system call, and the thread would be in it all the time.
+WORK = range(20_000 if sys.platform == "win32" else 1)
+
 #: The number of read(2), as /proc/self/task/*/syscall shows it: under qemu-user, that of the machine below (tools/cross.py).
 READ_CALL = {"x86_64": 0, "aarch64": 63}.get(os.environ.get("SPPROF_TESTS_SYSTEM_CALLS_OF", platform.machine()))
+
+
+def not_on_windows(reason):
+    """Marks a test of something that is not there."""
+    return pytest.mark.skipif(sys.platform == "win32", reason=reason)
 
 
 def function_name(code):
@@ -53,16 +66,20 @@ class Parking:
         self._arrived = threading.Event()
         self.expected = None
         self.native_id = None
+        self._thread = None
 
     def park(self, *_):
         """Blocks the calling thread until `leave`. All on one line, so that the stack is the same all the while."""
-        self.native_id = threading.get_native_id()
+        self.native_id, self._thread = threading.get_native_id(), threading.get_ident()
         self.expected, _, _ = stack_here(), self._arrived.set(), os.read(self._inlet, 1)
         return 0
 
     def wait_until_parked(self):
         """Returns when the thread is inside the system call, having no more to do with the GIL."""
         self._arrived.wait()
+        if sys.platform == "win32":
+            _wait_until_let_go(self._thread)
+            return
         while True:
             with open(f"/proc/self/task/{self.native_id}/syscall") as call:
                 if call.read().split()[0] == str(READ_CALL):
@@ -76,6 +93,37 @@ class Parking:
         """Gives the descriptors back; the thread has to be gone."""
         os.close(self._inlet)
         os.close(self._outlet)
+
+
+def wait_until_blocked(thread):
+    """Returns when the system knows the thread to be waiting in a call."""
+    if sys.platform == "win32":
+        _wait_until_let_go(thread.ident)
+        return
+    while True:
+        with open(f"/proc/self/task/{thread.native_id}/syscall") as file:
+            if not file.read().startswith("running"):
+                return
+
+
+def _wait_until_let_go(ident):
+    """Returns when the thread is in a call of a C function that let go of the GIL; Windows says no more.
+
+    Whoever looks has the GIL, so the thread has not; if it only waited for it, it had its turn between two looks.
+    """
+    before = None
+    while True:
+        frame = sys._current_frames().get(ident)
+        seen = frame and (frame, frame.f_lasti)
+        if seen and seen == before and dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("CALL"):
+            return
+        before = seen
+        time.sleep(0.001)
+
+
+def sample_clock_ns():
+    """The clock of `Sample.timestamp_ns`."""
+    return windows_state.performance_counter_ns() if sys.platform == "win32" else time.monotonic_ns()
 
 
 def frames_of(sample):
@@ -98,7 +146,7 @@ def spin(cpu_s):
     """Uses that much CPU time of the calling thread."""
     until = time.thread_time() + cpu_s
     while time.thread_time() < until:
-        pass
+        sum(WORK)
 
 
 def in_thread(target, stack_bytes=0, name=None):
@@ -130,6 +178,8 @@ def process_state():
     A thread that was joined is still the kernel's for a moment, so threads that `threading` does not know are waited for;
     one that stays, as one of ours would, is in the result.
     """
+    if sys.platform == "win32":
+        return _process_state_of_windows()
     known = {str(thread.native_id) for thread in threading.enumerate()}
     for _ in range(2000):
         if known.issuperset(os.listdir("/proc/self/task")):
@@ -147,6 +197,15 @@ def process_state():
     }
 
 
+def _process_state_of_windows():
+    known = {thread.native_id for thread in threading.enumerate()}
+    for _ in range(2000):
+        if known.issuperset(windows_state.thread_ids()):
+            break
+        time.sleep(0.001)
+    return {"threads": sorted(windows_state.thread_ids()), "handles": windows_state.handle_count()}
+
+
 def descriptors():
     """What each open descriptor is, without the one that this takes itself."""
     open_files = {}
@@ -160,6 +219,8 @@ def descriptors():
 
 def resident_bytes():
     """Memory of the process that is in RAM and its own: without the pages of files, which come and go."""
+    if sys.platform == "win32":
+        return windows_state.private_bytes()
     with open("/proc/self/status") as status:
         for line in status:
             if line.startswith("RssAnon:"):

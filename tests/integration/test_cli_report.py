@@ -1,7 +1,6 @@
 """What `spprof report` prints, to the letter, from files written by hand."""
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -249,6 +248,7 @@ def test_what_cannot_be_shown_is_one_sentence(profile_path, arguments, sentence)
 
 def on_a_terminal(path, **more):
     """What a report writes to a terminal of 80 columns."""
+    pty = pytest.importorskip("pty", reason="there is no terminal to be had here")
     controller, terminal = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
     environment.update({"TERM": "xterm", "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}, **more)

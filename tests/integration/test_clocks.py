@@ -11,6 +11,9 @@ import pytest
 import spprof
 from support import samples_of, spin, thread_of
 
+if sys.platform == "win32":
+    import windows_state
+
 HAS_GIL = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
@@ -38,6 +41,8 @@ class Worker(threading.Thread):
 
     def cpu_ns(self):
         """What the thread's CPU clock shows."""
+        if sys.platform == "win32":
+            return windows_state.thread_cpu_ns(self.native_id)
         return time.clock_gettime_ns(time.pthread_getcpuclockid(self.ident))
 
 
@@ -59,15 +64,15 @@ def test_totals_are_the_clocks_whatever_the_interval(interval_ms):
     workers = [Worker(work) for work in (computing, sleeping, both)]
     for worker in workers:
         worker.begin()
-    outer_cpu_ns, outer_ns = [worker.cpu_ns() for worker in workers], time.monotonic_ns()
+    outer_cpu_ns, outer_ns = [worker.cpu_ns() for worker in workers], time.perf_counter_ns()
     spprof.start(interval_ms=interval_ms)
-    inner_cpu_ns, inner_ns = [worker.cpu_ns() for worker in workers], time.monotonic_ns()
+    inner_cpu_ns, inner_ns = [worker.cpu_ns() for worker in workers], time.perf_counter_ns()
     time.sleep(0.4)
     inner_cpu_ns = [worker.cpu_ns() - before for worker, before in zip(workers, inner_cpu_ns)]
-    inner_ns = time.monotonic_ns() - inner_ns
+    inner_ns = time.perf_counter_ns() - inner_ns
     profile = spprof.stop()
     outer_cpu_ns = [worker.cpu_ns() - before for worker, before in zip(workers, outer_cpu_ns)]
-    outer_ns = time.monotonic_ns() - outer_ns
+    outer_ns = time.perf_counter_ns() - outer_ns
     for worker in workers:
         worker.end()
 
@@ -123,11 +128,11 @@ def test_the_gil_has_one_holder_at_a_time():
     rivals = [Worker(computing) for _ in range(3)]
     for rival in rivals:
         rival.begin()
-    began_ns = time.monotonic_ns()
+    began_ns = time.perf_counter_ns()
     spprof.start(interval_ms=1)
     spin(0.4)
     profile = spprof.stop()
-    elapsed_ns = time.monotonic_ns() - began_ns
+    elapsed_ns = time.perf_counter_ns() - began_ns
     for rival in rivals:
         rival.end()
 
@@ -156,7 +161,9 @@ def test_a_long_call_into_c_is_one_steady_stack():
     for sample in samples_of(profile, threading.get_native_id()):
         if sample.frames and sample.frames[-1].lineno == here.co_firstlineno + 5:
             stacks[sample.frames] = stacks.get(sample.frames, 0) + sample.cpu_ns
-            assert sample.state == "on-cpu,gil" or not HAS_GIL
+            # On Windows a thread that the kernel works for, as for memory, may be taken for a blocked one.
+            possible = {"on-cpu,gil", "blocked,gil"} if sys.platform == "win32" else {"on-cpu,gil"}
+            assert sample.state in possible or not HAS_GIL
     assert len(stacks) == 1
     (cpu_ns,) = stacks.values()
     # At either end a sample's time since the one before belongs to the neighbour: an interval each, and the session's own

@@ -8,6 +8,10 @@ import threading
 import traceback
 
 import pytest
+
+if sys.platform == "win32":
+    pytest.skip("there is no fork", allow_module_level=True)
+
 import spprof
 from support import INTERVAL_MS, Parking, frames_of, process_state, samples_of, spin
 

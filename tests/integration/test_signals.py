@@ -7,6 +7,10 @@ import sys
 import threading
 
 import pytest
+
+if sys.platform == "win32":
+    pytest.skip("no signal is sent there", allow_module_level=True)
+
 import spprof
 from support import INTERVAL_MS, process_state, run_python, samples_of, spin
 

@@ -24,6 +24,7 @@ mod code_filter_tests;
 mod code_lifetime;
 mod collection;
 mod collector;
+mod examination;
 mod gate;
 mod host;
 mod nap;
@@ -61,11 +62,11 @@ mod cycle_histogram;
 #[cfg(unix)]
 mod disposition;
 #[cfg(unix)]
-mod examination;
-#[cfg(unix)]
 mod fault;
 #[cfg(all(test, unix))]
 mod fault_tests;
+#[cfg(unix)]
+mod findings;
 #[cfg(unix)]
 mod fork;
 #[cfg(unix)]
@@ -101,11 +102,11 @@ mod absent;
 #[path = "windows/activity.rs"]
 mod activity;
 #[cfg(windows)]
-#[path = "windows/examination.rs"]
-mod examination;
-#[cfg(windows)]
 #[path = "windows/fault.rs"]
 mod fault;
+#[cfg(windows)]
+#[path = "windows/findings.rs"]
+mod findings;
 #[cfg(windows)]
 #[path = "windows/outside.rs"]
 mod outside;

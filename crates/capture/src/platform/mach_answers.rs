@@ -1,4 +1,4 @@
-//! What the answers of macOS's kernel mean: plain decisions, tested on every system.
+//! What the answers of macOS's kernel mean: plain decisions, tested on Linux too.
 
 use std::time::Duration;
 

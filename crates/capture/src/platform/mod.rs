@@ -2,7 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(any(target_os = "macos", test))]
+#[cfg(any(target_os = "macos", all(test, unix)))]
 pub(crate) mod mach_answers;
 #[cfg(target_os = "macos")]
 mod macos;

@@ -61,8 +61,8 @@ impl Drop for Handle {
     }
 }
 
-/// Monotonic time in ns: the performance counter, which `time.perf_counter_ns` reads too, as `time.monotonic_ns` does from
-/// Python 3.13 on.
+/// Monotonic time in ns: the performance counter, which `time.perf_counter_ns` reads too (Python 3.9 takes off what it was when
+/// the interpreter began), as `time.monotonic_ns` does from Python 3.13 on.
 pub(crate) fn monotonic_ns() -> u64 {
     static FREQUENCY: OnceLock<u64> = OnceLock::new();
     let frequency = *FREQUENCY.get_or_init(|| {
@@ -91,11 +91,11 @@ fn ticks(time: FILETIME) -> u64 {
 
 /// Files that say what threads are doing: a thread that stands still says so itself.
 #[derive(Debug, Default)]
-pub(crate) struct TaskFiles;
+pub(crate) struct TaskFiles {}
 
 impl TaskFiles {
     pub(crate) fn kept() -> Self {
-        Self
+        Self {}
     }
 
     pub(crate) fn close_unused(&mut self) {}
@@ -314,6 +314,7 @@ fn sleepers() -> MutexGuard<'static, Vec<(usize, usize)>> {
 
 thread_local! {
     /// The calling thread's timer; it goes with the thread.
+    #[allow(clippy::missing_const_for_thread_local, reason = "the const is there; on targets with emulated thread-local storage clippy does not see it")]
     static TIMER: OnceCell<Option<Handle>> = const { OnceCell::new() };
 }
 

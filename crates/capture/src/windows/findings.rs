@@ -1,19 +1,10 @@
-//! What this system allows, found out by asking for it: the facts behind `spprof doctor`.
+//! What Windows allows.
 
+use crate::examination::Examination;
 use crate::platform;
 
-/// The outcome.
-#[derive(Debug, Default)]
-pub struct Examination {
-    /// Topic and finding, one sentence each.
-    pub findings: Vec<(&'static str, String)>,
-    /// What stands in the way of profiling.
-    pub problems: Vec<String>,
-}
-
 /// Asks the system for what a session needs, and gives it back at once.
-pub fn examine_system() -> Examination {
-    let mut outcome = Examination::default();
+pub(crate) fn add_to(outcome: &mut Examination) {
     outcome
         .findings
         .push(("sampling", "each thread is suspended for a moment and looked at once an interval".to_owned()));
@@ -28,10 +19,4 @@ pub fn examine_system() -> Examination {
             "The system does not let the threads of this process be opened, so none could be looked at.".to_owned(),
         );
     }
-    outcome
-}
-
-/// `Windows-10.0.19045-AMD64`.
-pub fn system_name() -> String {
-    platform::system_name()
 }
