@@ -33,6 +33,10 @@ def _suites(text: str) -> list[list[str]]:
     return [line.split()[1:] for line in text.splitlines() if line.startswith("Suites:")]
 
 
+class Unreachable(Exception):
+    """There is no way to the packages from here."""
+
+
 class Archives:
     """A private apt for one release: it knows of nothing installed and needs no root.
 
@@ -54,15 +58,18 @@ class Archives:
         (folder / "etc" / "debian.sources").write_text(text)
         self.configuration.write_text(
             f"""Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "{folder}/etc"; Dir::State::lists "{folder}/lists";
-Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache"; APT::Architecture "{architectures[0]}"; APT::Architectures {{{apart}}};
+Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache";
+APT::Architecture "{architectures[0]}"; APT::Architectures {{{apart}}};
 APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
 #clear APT::Update::Post-Invoke; #clear APT::Update::Post-Invoke-Success;
 """
         )
 
     def update(self) -> None:
-        """Brings the lists of packages up to date."""
-        subprocess.run(["apt-get", "-c", self.configuration, "update", "-qq"], check=True)
+        """Brings the lists of packages up to date; raises Unreachable where they cannot be had."""
+        command: list[str | Path] = ["apt-get", "-c", self.configuration, "update", "-qq", "--error-on=any"]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise Unreachable("Debian's packages cannot be reached")
 
     def unpack(self, names: Sequence[str], destination: Path) -> None:
         """Downloads these packages alone and unpacks them, without running anything of theirs."""
@@ -99,9 +106,14 @@ def _unpack_all(downloads: Path, destination: Path) -> None:
 
 def _unpack(archive: Path, destination: Path) -> None:
     """As `dpkg-deb -x` does, but for what nobody here reads: tests and documents, half of the compiler's source."""
-    left_out = ["--no-wildcards-match-slash", "--exclude=./usr/share/doc", "--exclude=./usr/src/*/src", "--exclude=./usr/src/*/compiler"]
+    left_out = [
+        "--no-wildcards-match-slash",
+        "--exclude=./usr/share/doc",
+        "--exclude=./usr/src/*/src",
+        "--exclude=./usr/src/*/compiler",
+    ]
     tar = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE)
-    command = ["tar", "-x", "--no-same-owner", *left_out, "-C", destination]
+    command: list[str | Path] = ["tar", "-x", "--no-same-owner", *left_out, "-C", destination]
     subprocess.run(command, stdin=tar.stdout, check=True)
     if tar.wait() != 0:
         raise subprocess.CalledProcessError(tar.returncode, "dpkg-deb")

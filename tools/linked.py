@@ -1,7 +1,7 @@
 """What a linked extension is: its kind, what it gives and what it asks of the system that loads it.
 
-Read from the file itself, as ELF (System V ABI, chapters 4 and 5) or Mach-O (Apple's <mach-o/loader.h> and <mach-o/nlist.h>), because
-the machine that links for other systems has no tools of theirs. Only files of 64 bits, little-endian, are known.
+Read from the file itself, as ELF (System V ABI, chapters 4 and 5) or Mach-O (Apple's <mach-o/loader.h> and <mach-o/nlist.h>),
+because the machine that links for other systems has no tools of theirs. Only files of 64 bits, little-endian, are known.
 """
 
 from __future__ import annotations

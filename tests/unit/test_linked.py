@@ -54,14 +54,18 @@ def test_what_is_wrong_is_said():
     assert linked.faults(good, "ELF x86_64", {"raise"}) == ["the system has no kill"]
     empty = linked.Linked("ELF x86_64")
     assert linked.faults(empty, "ELF x86_64", None, (2, 17)) == ["PyInit__native is not exported"]
-    late = linked.Linked("ELF x86_64", {"PyInit__native"}, set(), [], {"GLIBC_2.9", "GLIBC_2.17", "GLIBC_2.28", "GCC_3.0"})
+    late = linked.Linked(
+        "ELF x86_64", {"PyInit__native"}, set(), [], {"GLIBC_2.9", "GLIBC_2.17", "GLIBC_2.28", "GCC_3.0"}
+    )
     assert linked.faults(late, "ELF x86_64", None, (2, 17)) == ["it asks for GLIBC_2.28"]
     assert "it asks for the version GLIBC_2.9" in linked.faults(late, "ELF x86_64", set())
 
 
-@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 90, mach_o([])[:40], mach_o([(b"_a", 1)])[:-2]])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 90, mach_o([])[:40], mach_o([(b"_a", 1)])[:-2]]
+)
 def test_what_is_no_library(tmp_path, content):
     path = tmp_path / "damaged"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="damaged|neither|no library|not found"):
+    with pytest.raises(ValueError, match=r"damaged|neither|no library|not found"):
         linked.read(path)
