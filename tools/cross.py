@@ -229,6 +229,8 @@ class Work:
             "CARGO": str(shutil.which("cargo")),
             "CARGO_INCREMENTAL": "0",
             "CARGO_PROFILE_DEV_DEBUG": "0",
+            # Stripping would take Apple's tools, or a rust-objcopy.
+            "CARGO_PROFILE_DEV_STRIP": "none",
             f"CARGO_TARGET_{_shouted(AARCH64)}_RUNNER": f"{self.qemu} -L {self.arm}",
             f"CARGO_TARGET_{_shouted(MUSL)}_RUSTFLAGS": "-C target-feature=-crt-static",
         }

@@ -67,7 +67,10 @@ def _read_elf(data: bytes) -> Linked:
     for kind, offset, length, link in sections:
         if kind == ELF_SYMBOLS:
             for at in range(offset + 24, offset + length, 24):
-                name, _, _, section = struct.unpack_from("<IBBH", data, at)
+                name, binding, _, section = struct.unpack_from("<IBBH", data, at)
+                # What is weak may be absent (STB_WEAK): Rust's library asks so for what only glibc has.
+                if section == 0 and binding >> 4 == 2:
+                    continue
                 (found.exported if section else found.undefined).add(_text(data, sections[link][1] + name))
         elif kind == ELF_DYNAMIC:
             for at in range(offset, offset + length, 16):
