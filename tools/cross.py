@@ -1,77 +1,93 @@
-"""Checks for the systems that this machine is not: `python3 tools/cross.py`, as root on Debian, on any Python from 3.9.
+"""Checks for the systems that this machine is not: `tools/cross.py`, on Debian 12 with Python from 3.9, cargo and a C compiler.
 
-Makes a foreign toolchain below .work/cross of Debian's and PyPI's packages: rustc and clippy with the standard library's source,
-the standard library for aarch64 Linux ready-made and for musl and macOS built from that source, zig as their linker,
-and Debian's CPython for arm64. Then:
+    tools/cross.py [--quick] [--folder FOLDER] [--target TARGET ...] [TESTS ...]
 
-clippy   of the crates that touch the system, for every target;
-link     of the extension, for every target;
-tests    of the platform-free crates for aarch64, and of the package under its CPython, both by qemu-user.
+Makes a foreign toolchain in FOLDER (default: `.work/cross`) of Debian's and PyPI's packages, and uses it again the next time:
+rustc and clippy, the standard library for aarch64 Linux ready-made and for musl and macOS built from its source, zig as their
+linker, qemu-user and Debian's CPythons for arm64. No root is needed, and nothing is installed. Then, for every target:
 
-What a runner says in its last line is printed at the end, and what could not be done is named with the reason. Only
-gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static are installed, where they are missing; all else is unpacked.
+link     of the extension, with every lint of clippy a failure; what the file asks of its system has to be there;
+tests    of the crates, for aarch64 Linux by qemu-user and for musl as they are;
+pytest   TESTS (default: all that qemu-user is true to) with the package for aarch64, under its CPythons.
+
+--quick is what `tools/test.py` runs: one CPython, and a part of the tests.
+
+What a runner says in its last line is printed at the end, and what could not be done is named with the reason. The exit status is 1
+if something failed, and 0 where nothing can be done because this is another system.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import foreign_rust
+import linked
+
 ROOT = Path(__file__).resolve().parent.parent
-WORK = ROOT / ".work" / "cross"
-RUST = WORK / "rust"
-"""Debian's rustc with the standard libraries of all targets."""
-ARM = WORK / "arm64"
-"""Debian's CPython for arm64, unpacked."""
-SITE = WORK / "site"
-"""Packages of pure Python for the tests."""
-PACKAGE = WORK / "package"
-"""spprof for aarch64, as a wheel would install it."""
-SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 
 AARCH64 = "aarch64-unknown-linux-gnu"
 MUSL = "x86_64-unknown-linux-musl"
 MACOS = ("aarch64-apple-darwin", "x86_64-apple-darwin")
-BUILT_STD = (MUSL, *MACOS)
-"""Targets of which Debian has no standard library."""
+TARGETS = (AARCH64, MUSL, *MACOS)
+KINDS = {AARCH64: "ELF aarch64", MUSL: "ELF x86_64", MACOS[0]: "Mach-O arm64", MACOS[1]: "Mach-O x86_64"}
 
-INSTALLED = ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user-static")
-QEMU = "/usr/bin/qemu-aarch64-static"
+NEWEST_GLIBC = (2, 17)
+"""Of the wheels for Linux (manylinux2014)."""
+
+ARM_RELEASE = "sid"
 ARM_PYTHONS = ("3.14", "3.15")
 TOOLS = ("cargo-zigbuild==0.24.0", "ziglang==0.17.1")
 TEST_REQUIREMENTS = ("pytest>=8", "hypothesis>=6", "exceptiongroup", "typing_extensions")
 
-NOT_UNDER_QEMU = {
-    "test_waiting_for_the_gil": "/proc/self/task/TID/syscall shows the system calls of the machine below",
-    "test_spinning": "the same",
-}
-"""Tests that qemu-user cannot pass, and why."""
+FREE_CRATES = ("interpreter", "profile", "formats")
+"""Crates that know of no system."""
 
-LINK_FLAGS = {
-    MUSL: "-C target-feature=-crt-static",
-    **dict.fromkeys(MACOS, "-C link-arg=-undefined -C link-arg=dynamic_lookup"),
+OTHER_CALLS = "/proc/self/task/TID/syscall shows the system calls of the machine below"
+NOT_UNDER_QEMU = {
+    "tests/integration/test_states.py::test_waiting_for_the_gil": OTHER_CALLS,
+    "tests/integration/test_states.py::test_spinning": OTHER_CALLS,
 }
+"""Tests of the package that qemu-user cannot pass, and why."""
+CRATES_NOT_UNDER_QEMU = {
+    "a_file_that_stays_open_tells_what_is_the_case_now": OTHER_CALLS,
+    "no_more_stay_open_than_may_and_all_are_told_of": OTHER_CALLS,
+}
+"""Tests of the crates, by a part of their names."""
+
+STEP_LIMIT_SECONDS = 1500
+"""No step takes a third of this on two idle processors; one that does hangs."""
+
+ARM_TESTS = ("tests/integration",)
+QUICK_TESTS = ("tests/integration/test_stacks.py",)
+QUICK_LEFT_OUT = ("tests/integration/test_stacks.py::test_all_of_this_with_the_jit_compiler",)
+"""It runs the others once more."""
 
 
 @dataclass
 class Report:
-    """What became of each step."""
+    """Runs the steps, and keeps what became of each."""
 
     lines: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> bool:
-        """Runs one command from the root of the repository; True if it ends well. Its last line is kept."""
-        print(f"\n=== {name}: {' '.join(map(str, command))}", flush=True)
+        """Runs one command from the root of the repository; True if it ends well. Its output is shown in one piece."""
         began = time.monotonic()
-        last = ""
         process = subprocess.Popen(
             [str(word) for word in command],
             cwd=ROOT,
@@ -81,256 +97,328 @@ class Report:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
+        watchdog = threading.Timer(STEP_LIMIT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+        watchdog.start()
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            # Of several runners of one command, each has a line that counts.
-            if line.startswith("test result:"):
-                self.lines.append(f"{name}: {line.strip()}")
-            last = line.strip() or last
-        status = process.wait()
-        outcome = "ok" if status == 0 else f"FAILED: exit status {status}"
-        self.lines.append(f"{name}: {outcome}, {time.monotonic() - began:.0f} s: {last}")
-        if status != 0:
-            self.failed.append(name)
+        told = process.stdout.read().rstrip().splitlines()
+        _, ended, used = os.wait4(process.pid, 0)
+        watchdog.cancel()
+        status = process.returncode = os.waitstatus_to_exitcode(ended)
+        with self.lock:
+            print(f"\n=== {name}: {' '.join(map(str, command))}", *told, sep="\n", flush=True)
+        # Of several runners of one command, each has a line that counts.
+        closing = [line for line in told if line.startswith("test result:")] or told[-1:]
+        wrong = None if status == 0 else f"exit status {status}"
+        self.finish(name, began, wrong, [f"{used.ru_utime + used.ru_stime:.0f} s of processors", *closing])
         return status == 0
+
+    def make(self, name: str, make: Callable[[], None]) -> bool:
+        """Runs a function; what it raises is a failure of this step."""
+        began = time.monotonic()
+        wrong = None
+        try:
+            make()
+        except (OSError, subprocess.CalledProcessError, ValueError) as error:
+            wrong = str(error)
+        self.finish(name, began, wrong, ())
+        return wrong is None
+
+    def finish(self, name: str, began: float, wrong: str | None, closing: Sequence[str]) -> None:
+        """Notes how a step ended."""
+        outcome = "ok" if wrong is None else f"FAILED: {wrong}"
+        with self.lock:
+            self.lines.append(f"{name}: {outcome}, {time.monotonic() - began:.0f} s")
+            self.lines += [f"    {line}" for line in closing]
+            print(f"--- {name}: {outcome}", flush=True)
+            if wrong is not None:
+                self.failed.append(name)
 
     def skip(self, name: str, reason: str) -> None:
         """Notes what is not done."""
-        self.lines.append(f"skipped: {name}: {reason}")
+        with self.lock:
+            self.lines.append(f"skipped: {name}: {reason}")
 
 
-def apt_configuration(suite: str) -> Path:
-    """A private apt for `suite` that knows of nothing installed, so that whole closures can be fetched, for arm64 too."""
-    folder = WORK / f"apt-{suite}"
-    for part in ("lists/partial", "cache/archives/partial", "etc"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    (folder / "status").touch()
-    stanzas = SOURCES.read_text().split("\n\n")
-    if suite != "stable":
-        lines = stanzas[0].splitlines()
-        stanzas = ["\n".join(f"Suites: {suite}" if line.startswith("Suites:") else line for line in lines)]
-    (folder / "etc" / "debian.sources").write_text("\n\n".join(stanzas) + "\n")
-    configuration = folder / "apt.conf"
-    configuration.write_text(
-        f"""Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "{folder}/etc"; Dir::State::lists "{folder}/lists";
-Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache"; APT::Architectures {{"amd64";"arm64";}};
-APT::Sandbox::User "root"; #clear DPkg::Post-Invoke;
-#clear APT::Update::Post-Invoke;
-"""
-    )
-    return configuration
+class Work:
+    """What is made in the folder; a part that is there is not made again."""
 
+    def __init__(self, folder: Path, targets: Sequence[str], quick: bool) -> None:
+        self.report = Report()
+        self.folder = folder
+        self.targets = targets
+        self.quick = quick
+        self.pythons = ARM_PYTHONS[:1] if quick else ARM_PYTHONS
+        self.toolchain = foreign_rust.Toolchain(folder)
+        self.zig = folder / "zig" / "bin"
+        self.arm = folder / "arm64"
+        """Debian's CPythons for arm64."""
+        self.qemu = folder / "qemu" / "usr/bin/qemu-aarch64-static"
+        self.site = folder / "site"
+        """Packages of pure Python for the tests."""
+        self.package = folder / "package"
+        """spprof for aarch64, as a wheel would install it."""
 
-def unpack(archives: Sequence[Path], folder: Path) -> None:
-    """Unpacks packages without running anything of theirs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for archive in archives:
-        subprocess.run(["dpkg-deb", "-x", archive, folder], check=True)
-
-
-def fetch(configuration: Path, names: Sequence[str], folder: Path) -> list[Path]:
-    """Downloads these packages alone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    subprocess.run(["apt-get", "-c", configuration, "download", "-qq", *names], cwd=folder, check=True)
-    return sorted(folder.glob("*.deb"))
-
-
-def dependencies(configuration: Path, name: str, prefixes: tuple[str, ...]) -> list[str]:
-    """Packages that `name` depends on directly and whose names begin so."""
-    command = ["apt-cache", "-c", str(configuration), "depends", "--important", name]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    words = [line.split()[-1] for line in output.splitlines() if "Depends:" in line]
-    return [word for word in words if word.startswith(prefixes)]
-
-
-def make_rust() -> None:
-    """Debian's compiler and linter with the standard library for x86_64 and aarch64 Linux, and its source."""
-    if (RUST / "ready").exists():
-        return
-    configuration = apt_configuration("stable")
-    subprocess.run(["apt-get", "-c", configuration, "update", "-qq"], check=True)
-    library = dependencies(configuration, "libstd-rust-web-dev", ("libstd-rust-web-",))
-    names = ["rustc-web", "rust-web-clippy", "rust-web-src", "libstd-rust-web-dev", *library]
-    names += [name for each in library for name in dependencies(configuration, each, ("libllvm",))]
-    unpack(fetch(configuration, names, WORK / "debs"), RUST)
-    arm = WORK / "rust-arm64"
-    unpack(fetch(configuration, ["libstd-rust-web-dev:arm64"], WORK / "debs-arm64"), arm)
-    shutil.copytree(arm / "usr/lib/rustlib" / AARCH64, RUST / "usr/lib/rustlib" / AARCH64, dirs_exist_ok=True)
-    (RUST / "ready").touch()
-
-
-def compiler() -> dict[str, str]:
-    """The environment in which cargo uses it."""
-    return {
-        "RUSTC": str(RUST / "usr/bin/rustc"),
-        "LD_LIBRARY_PATH": str(RUST / "usr/lib/x86_64-linux-gnu"),
-        # The standard library is built, and a later cargo drives this compiler.
-        "RUSTC_BOOTSTRAP": "1",
-        "PYO3_BUILD_EXTENSION_MODULE": "1",
-        "CARGO_TARGET_DIR": str(WORK / "target"),
-        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER": "aarch64-linux-gnu-gcc",
-        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER": f"{QEMU} -L /usr/aarch64-linux-gnu",
-    }
-
-
-def make_std(report: Report, cargo: str, target: str) -> bool:
-    """The standard library for `target`, built from its source once."""
-    place = RUST / "usr/lib/rustlib" / target / "lib"
-    if (place / "ready").exists():
+    def once(self, name: str, make: Callable[[], None]) -> bool:
+        """A step that leaves a mark, and is not done where that is."""
+        mark = self.folder / "made" / name.replace(" ", "-")
+        if mark.exists():
+            return True
+        if not self.report.make(name, make):
+            return False
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
         return True
-    crate = WORK / "empty"
-    (crate / "src").mkdir(parents=True, exist_ok=True)
-    (crate / "src" / "lib.rs").write_text("")
-    (crate / "Cargo.toml").write_text('[package]\nname = "empty"\nedition = "2024"\n[workspace]\n')
-    command = [cargo, "build", "--release", "-Zbuild-std=std,panic_abort", "--manifest-path", f"{crate}/Cargo.toml"]
-    environment = {**compiler(), "CARGO_TARGET_DIR": str(crate / "target")}
-    if not report.run(f"std {target}", [*command, "--target", target], environment):
-        return False
-    place.mkdir(parents=True, exist_ok=True)
-    for library in (crate / "target" / target / "release" / "deps").glob("*.rlib"):
-        if not library.name.startswith("libempty"):
-            shutil.copy2(library, place)
-    (place / "ready").touch()
-    return True
+
+    def fetch(self) -> bool:
+        """All that comes from Debian and PyPI."""
+        stable = foreign_rust.Archives(self.folder / "apt", foreign_rust.RELEASE, ("amd64", "arm64"))
+        arm = foreign_rust.Archives(self.folder / "apt-arm64", ARM_RELEASE, ("arm64",))
+
+        def rust() -> None:
+            stable.update()
+            self.toolchain.fetch(
+                stable, [f"libstd-rust-web-dev:{each}" for each in ("arm64",) if AARCH64 in self.targets]
+            )
+            if AARCH64 in self.targets:
+                stable.unpack(["qemu-user-static"], self.folder / "qemu")
+
+        def zig() -> None:
+            subprocess.run([sys.executable, "-m", "venv", self.zig.parent], check=True)
+            subprocess.run([self.zig / "pip", "install", "-q", "--disable-pip-version-check", *TOOLS], check=True)
+
+        def pythons() -> None:
+            arm.update()
+            arm.unpack_with_dependencies([f"python{version}" for version in self.pythons], self.arm)
+            if not (self.arm / "lib").exists():
+                (self.arm / "lib").symlink_to("usr/lib")
+
+        def site() -> None:
+            pure: list[str | Path] = [
+                "--platform",
+                "any",
+                "--only-binary=:all:",
+                "--python-version",
+                ARM_PYTHONS[0],
+                "--target",
+                self.site,
+            ]
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+                *pure,
+            ]
+            subprocess.run([*command, *TEST_REQUIREMENTS], check=True)
+
+        makers: dict[str, Callable[[], None]] = {"rust": rust, "zig": zig}
+        if AARCH64 in self.targets:
+            makers |= {f"CPython {' '.join(self.pythons)} for arm64": pythons, "pytest": site}
+        with ThreadPoolExecutor() as pool:
+            return all(pool.map(lambda each: self.once(f"fetch {each[0]}", each[1]), makers.items()))
+
+    def environment(self) -> dict[str, str]:
+        """What cargo is told. Not the release profile, whose last step alone takes minutes for each target."""
+        environment = {
+            **self.toolchain.environment(),
+            "PATH": f"{self.zig}:{os.environ['PATH']}",
+            "CARGO": str(shutil.which("cargo")),
+            "CARGO_INCREMENTAL": "0",
+            "CARGO_PROFILE_DEV_DEBUG": "0",
+            # Stripping would take Apple's tools, or a rust-objcopy.
+            "CARGO_PROFILE_DEV_STRIP": "none",
+            f"CARGO_TARGET_{_shouted(AARCH64)}_RUNNER": f"{self.qemu} -L {self.arm}",
+            f"CARGO_TARGET_{_shouted(MUSL)}_RUSTFLAGS": "-C target-feature=-crt-static",
+        }
+        for target in MACOS:
+            # CPython's own symbols come from the executable.
+            environment[f"CARGO_TARGET_{_shouted(target)}_RUSTFLAGS"] = (
+                "-C link-arg=-undefined -C link-arg=dynamic_lookup"
+            )
+        return environment
+
+    def make_std(self) -> bool:
+        """The standard libraries that Debian does not have, all at once."""
+        targets = [target for target in self.targets if target != AARCH64]
+        crate = self.toolchain.crate_of_std()
+        mark = crate / f"made-{'-'.join(targets)}"
+        if not targets or mark.exists():
+            return True
+        command: list[str | Path] = [
+            "cargo",
+            "build",
+            "-Zbuild-std=std,panic_abort",
+            "--manifest-path",
+            crate / "Cargo.toml",
+        ]
+        quick = {"CARGO_PROFILE_DEV_DEBUG_ASSERTIONS": "false"}
+        environment = {**self.environment(), **quick, "CARGO_TARGET_DIR": str(crate / "target")}
+        if not self.report.run("standard libraries", [*command, *_each("--target", targets)], environment):
+            return False
+        for target in targets:
+            self.toolchain.install_std(target, crate / "target" / target / "debug/deps")
+        mark.touch()
+        return True
+
+    def cargo(self, name: str, verb: str, options: Sequence[str], more: Mapping[str, str] | None = None) -> bool:
+        """cargo with zig as the linker. Only what is ours is optimised: the rest takes longer to build than to run."""
+        faster = [f"profile.dev.package.{crate}.opt-level=1" for crate in (*FREE_CRATES, "capture")]
+        command: list[str | Path] = [
+            self.zig / "cargo-zigbuild",
+            verb,
+            "--locked",
+            *_each("--config", faster),
+            *options,
+        ]
+        return self.report.run(name, command, {**self.environment(), **(more or {})})
+
+    def library(self, target: str) -> Path:
+        """Where cargo leaves the extension."""
+        suffix = "dylib" if target in MACOS else "so"
+        return self.folder / "target" / target / "debug" / f"lib_native.{suffix}"
+
+    def link(self) -> None:
+        """clippy and a link in one, for every target; then what was linked is looked at."""
+        lints = {key: value for key, value in self.toolchain.lints().items() if key not in self.toolchain.environment()}
+        version = ".".join(map(str, NEWEST_GLIBC))
+        targets = [f"{target}.{version}" if target == AARCH64 else target for target in self.targets]
+        if self.cargo("clippy and link", "zigbuild", ["-p", "spprof-python", *_each("--target", targets)], lints):
+            for target in self.targets:
+                self.report.make(f"symbols of {target}", partial(self.look_at, target))
+
+    def look_at(self, target: str) -> None:
+        """Whether the system would load the extension; raises ValueError if not."""
+        found = linked.read(self.library(target))
+        known = None if target == AARCH64 else self.symbols_of(target)
+        wrong = linked.faults(found, KINDS[target], known, NEWEST_GLIBC)
+        print(
+            f"{target}: {found.kind}, loads {', '.join(found.libraries)}, {len(found.undefined)} undefined symbols",
+            flush=True,
+        )
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def symbols_of(self, target: str) -> set[str]:
+        """What the C library of a system has, as zig knows it."""
+        (libc,) = self.zig.parent.glob("lib/python*/site-packages/ziglang/lib/libc")
+        if target == MUSL:
+            text = (libc / "musl" / "libc.S").read_text()
+            return set(re.findall(r"^(?:\.globl|\.weak|WEAK64|WEAKTIME64) (\S+)", text, re.MULTILINE))
+        text = (libc / "darwin" / "libSystem.tbd").read_text()
+        return {word[1:] for word in re.findall(r"[\w$.]+", text) if word.startswith("_")}
+
+    def test_crates(self) -> None:
+        """The tests of the crates; those of documents are left out, as they need a rustdoc of the same version."""
+        if AARCH64 in self.targets:
+            for name, reason in CRATES_NOT_UNDER_QEMU.items():
+                self.report.skip(f"{name} on aarch64", reason)
+            skipped = ["--", *_each("--skip", CRATES_NOT_UNDER_QEMU)]
+            options = ["--no-fail-fast", "--target", AARCH64]
+            self.cargo("cargo test capture, aarch64", "test", ["-p", "capture", "--lib", *options, *skipped])
+            # The tests apart from the code try properties with hundreds of cases each: minutes by qemu-user.
+            kinds = ["--lib"] if self.quick else ["--lib", "--tests"]
+            self.cargo("cargo test, aarch64", "test", [*_each("-p", FREE_CRATES), *kinds, *options])
+        if MUSL in self.targets and not self.quick:
+            # Its programs run here as they are, once they need no loader of its own.
+            static = {f"CARGO_TARGET_{_shouted(MUSL)}_RUSTFLAGS": "-C target-feature=+crt-static"}
+            options = ["-p", "capture", "--lib", "--no-fail-fast", "--target", MUSL]
+            self.cargo("cargo test capture, musl", "test", options, static)
+        for target in self.targets:
+            if target in MACOS:
+                self.report.skip(f"tests on {target}", "nothing here runs macOS")
+
+    def make_package(self) -> bool:
+        """spprof for aarch64."""
+        if not self.cargo(f"build {AARCH64}", "zigbuild", ["-p", "spprof-python", "--target", AARCH64]):
+            return False
+        shutil.rmtree(self.package, ignore_errors=True)
+        shutil.copytree(ROOT / "python" / "spprof", self.package / "spprof")
+        for file in (ROOT / "python" / "spprof.data" / "purelib").iterdir():
+            shutil.copy2(file, self.package)
+        shutil.copy2(self.library(AARCH64), self.package / "spprof" / "_native.abi3.so")
+        return True
+
+    def python(self, version: str) -> Path:
+        """A script that runs a CPython for arm64, and that it takes for its own executable."""
+        script = self.folder / "bin" / f"python{version}"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(
+            f'#!/bin/sh\nexec {self.qemu} -L {self.arm} -0 "$0" {self.arm}/usr/bin/python{version} "$@"\n'
+        )
+        script.chmod(0o755)
+        return script
+
+    def test_package(self, tests: Sequence[str]) -> None:
+        """The tests of the package for aarch64."""
+        environment = {"PYTHONPATH": f"{self.package}:{self.site}", "PYTHONDONTWRITEBYTECODE": "1"}
+        # Tests wait for the system to say that a thread is in read(2), and it gives its own number.
+        environment["SPPROF_TESTS_SYSTEM_CALLS_OF"] = "x86_64"
+        for name, reason in NOT_UNDER_QEMU.items():
+            self.report.skip(f"{name} on aarch64", reason)
+        for version in self.pythons:
+            command: list[str | Path] = [self.python(version), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            left_out = [*NOT_UNDER_QEMU, *(QUICK_LEFT_OUT if self.quick else ())]
+            command += [*_each("--deselect", left_out), *tests]
+            self.report.run(f"pytest {version} aarch64", command, environment)
 
 
-def check(report: Report, cargo: str, tools: Path | None, target: str) -> None:
-    """clippy, then a link, for one target."""
-    lints = {"RUSTC_WORKSPACE_WRAPPER": str(RUST / "usr/bin/clippy-driver"), "CLIPPY_ARGS": "-Dwarnings"}
-    crates = ["--locked", "-p", "capture", "-p", "spprof-python", "--target", target]
-    report.run(f"clippy {target}", [cargo, "check", *crates], {**compiler(), **lints})
-    if target == AARCH64:
-        return
-    if tools is None:
-        report.skip(f"link {target}", "no zig")
-        return
-    environment = {**compiler(), "RUSTFLAGS": LINK_FLAGS[target], "CARGO": cargo}
-    environment["PATH"] = f"{tools}:{os.environ['PATH']}"
-    command: list[str | Path] = [
-        tools / "cargo-zigbuild",
-        "zigbuild",
-        "--locked",
-        "-p",
-        "spprof-python",
-        "--target",
-        target,
-    ]
-    report.run(f"link {target}", command, environment)
+def _shouted(target: str) -> str:
+    """A target in the name of an environment variable of cargo's."""
+    return target.upper().replace("-", "_")
 
 
-def make_zig(report: Report) -> Path | None:
-    """A linker for every target, from PyPI."""
-    binaries = WORK / "zig" / "bin"
-    if (binaries / "cargo-zigbuild").exists():
-        return binaries
-    if not report.run("venv", [sys.executable, "-m", "venv", WORK / "zig"]):
-        return None
-    return binaries if report.run("zig", [binaries / "pip", "install", "-q", *TOOLS]) else None
+def _each(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
 
 
-def make_arm_python(version: str) -> Path:
-    """Debian's CPython for arm64; returns a script that runs it, which it takes for its own executable."""
-    if not (ARM / "usr/bin" / f"python{version}").exists():
-        configuration = apt_configuration("sid")
-        subprocess.run(["apt-get", "-c", configuration, "update", "-qq"], check=True)
-        options = ["-o", "APT::Architecture=arm64", "-o", "APT::Architectures::=arm64"]
-        options += ["install", "--download-only", "-y", "-qq", "--no-install-recommends", f"python{version}"]
-        subprocess.run(["apt-get", "-c", configuration, *options], check=True)
-        unpack(sorted((configuration.parent / "cache/archives").glob("*.deb")), ARM)
-        if not (ARM / "lib").exists():
-            (ARM / "lib").symlink_to("usr/lib")
-    script = WORK / "bin" / f"python{version}"
-    script.parent.mkdir(exist_ok=True)
-    script.write_text(f'#!/bin/sh\nexec {QEMU} -L {ARM} -0 "$0" {ARM}/usr/bin/python{version} "$@"\n')
-    script.chmod(0o755)
-    return script
-
-
-def make_package(report: Report, cargo: str) -> bool:
-    """spprof for aarch64. Not the release profile, whose last step alone takes minutes."""
-    quick = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
-    command = [cargo, "build", "--release", "--locked", "-p", "spprof-python", "--target", AARCH64]
-    if not report.run(f"link {AARCH64}", command, {**compiler(), **quick}):
-        return False
-    shutil.rmtree(PACKAGE, ignore_errors=True)
-    shutil.copytree(ROOT / "python" / "spprof", PACKAGE / "spprof")
-    for file in (ROOT / "python" / "spprof.data" / "purelib").iterdir():
-        shutil.copy2(file, PACKAGE)
-    built = WORK / "target" / AARCH64 / "release" / "lib_native.so"
-    shutil.copy2(built, PACKAGE / "spprof" / "_native.abi3.so")
-    return True
-
-
-def test_arm(report: Report, cargo: str, tests: Sequence[str]) -> None:
-    """The tests of the platform-free crates, and of the package, by qemu-user."""
-    crates = ["-p", "interpreter", "-p", "profile", "-p", "formats"]
-    report.run(f"cargo test {AARCH64}", [cargo, "test", "--locked", *crates, "--target", AARCH64], compiler())
-    if not make_package(report, cargo):
-        return
-    if not (SITE / "pytest").exists():
-        pure = ["--platform", "any", "--only-binary=:all:", "--python-version", ARM_PYTHONS[0], "--target", str(SITE)]
-        report.run("pytest", [sys.executable, "-m", "pip", "install", "-q", *pure, *TEST_REQUIREMENTS])
-    environment = {"PYTHONPATH": f"{PACKAGE}:{SITE}", "PYTHONDONTWRITEBYTECODE": "1"}
-    # Tests wait for the system to say that a thread is in read(2), and it gives its own number.
-    environment["SPPROF_TESTS_SYSTEM_CALLS_OF"] = "x86_64"
-    for name, reason in NOT_UNDER_QEMU.items():
-        report.skip(f"{name} on aarch64", reason)
-    chosen = "not " + " and not ".join(NOT_UNDER_QEMU)
-    for version in ARM_PYTHONS:
-        python = make_arm_python(version)
-        command: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, *tests]
-        report.run(f"pytest {version} aarch64", command, environment)
-
-
-def obstacle() -> str | None:
-    """Why nothing can be done here."""
-    if not SOURCES.exists() or shutil.which("apt-get") is None:
-        return "this is not a Debian with /etc/apt/sources.list.d/debian.sources"
-    if os.uname().machine != "x86_64":
-        return "the toolchain is made for x86_64"
-    return None
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one CPython, and a part of the tests")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".work" / "cross", help="where everything is made")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated (default: all)")
+    parser.add_argument("--no-tests", action="store_true", help="links only")
+    parser.add_argument("tests", nargs="*", help="files of tests for aarch64")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Runs everything; the exit status is 1 if anything failed."""
-    assert __doc__ is not None
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    targets = (AARCH64, *BUILT_STD)
-    parser.add_argument("--target", action="append", choices=targets, help="default: all")
-    parser.add_argument("--no-tests", action="store_true", help="checks and links only")
-    parser.add_argument("tests", nargs="*", default=["tests/integration/test_stacks.py"], help="run on aarch64")
-    options = parser.parse_args()
-    report = Report()
-    reason = obstacle()
+    options = parse_options()
+    reason = foreign_rust.obstacle()
     if reason is not None:
-        print(f"skipped: everything: {reason}")
+        print(f"skipped: other systems: {reason}")
         return 0
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        print("skipped: everything: there is no cargo")
+    began = time.monotonic()
+    work = Work(options.folder.resolve(), options.target or TARGETS, options.quick)
+    work.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        fetched = work.fetch()
+    except foreign_rust.Unreachable as error:
+        print(f"skipped: other systems: {error}")
         return 0
-    WORK.mkdir(parents=True, exist_ok=True)
-    make_rust()
-    wanted = options.target or targets
-    tools = make_zig(report) if any(target != AARCH64 for target in wanted) else None
-    for target in wanted:
-        if target == AARCH64 or make_std(report, cargo, target):
-            check(report, cargo, tools, target)
-        if target in MACOS:
-            report.skip(f"tests on {target}", "nothing here runs macOS")
-        elif target == MUSL:
-            report.skip(f"tests on {target}", "Debian has no CPython for musl")
-    if AARCH64 in wanted and not options.no_tests:
-        if shutil.which("aarch64-linux-gnu-gcc") is None or not Path(QEMU).exists():
-            report.run("install", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *INSTALLED])
-        test_arm(report, cargo, options.tests)
+    if fetched:
+        with ThreadPoolExecutor() as pool:
+            # One processor runs the tests under qemu-user while the other compiles.
+            if AARCH64 in work.targets and not options.no_tests and work.make_package():
+                tests = options.tests or (QUICK_TESTS if options.quick else ARM_TESTS)
+                pool.submit(work.test_package, tests)
+            if work.make_std():
+                work.link()
+                if not options.no_tests:
+                    work.test_crates()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print("\n=== summary")
-    print("\n".join(report.lines))
-    print(f"FAILED: {', '.join(report.failed)}" if report.failed else "all that could be done passed")
-    return 1 if report.failed else 0
+    print("\n".join(work.report.lines))
+    print(f"{time.monotonic() - began:.0f} s, {used.ru_utime + used.ru_stime:.0f} s of processors")
+    failed = work.report.failed
+    print(f"FAILED: {', '.join(failed)}" if failed else "all that could be done passed")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

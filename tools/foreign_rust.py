@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
@@ -32,28 +33,43 @@ def _suites(text: str) -> list[list[str]]:
     return [line.split()[1:] for line in text.splitlines() if line.startswith("Suites:")]
 
 
-class Archives:
-    """A private apt for one release: it knows of nothing installed and needs no root."""
+class Unreachable(Exception):
+    """There is no way to the packages from here."""
 
-    def __init__(self, folder: Path, release: str) -> None:
+
+class Archives:
+    """A private apt for one release: it knows of nothing installed and needs no root.
+
+    Of packages that are named without one, the architecture is the first of `architectures`.
+    """
+
+    def __init__(self, folder: Path, release: str, architectures: Sequence[str] = ("amd64",)) -> None:
         self.folder = folder
         self.configuration = folder / "apt.conf"
         for part in ("lists/partial", "cache/archives/partial", "etc"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
         text = SOURCES.read_text().replace(RELEASE, release)
+        # The releases in the making have neither updates nor a security archive.
+        if release in ("sid", "testing"):
+            lines = text.split("\n\n")[0].splitlines()
+            text = "\n".join(f"Suites: {release}" if line.startswith("Suites:") else line for line in lines) + "\n"
+        apart = "".join(f'"{name}";' for name in architectures)
         (folder / "etc" / "debian.sources").write_text(text)
         self.configuration.write_text(
             f"""Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "{folder}/etc"; Dir::State::lists "{folder}/lists";
-Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache"; APT::Architectures {{"amd64";}};
+Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache";
+APT::Architecture "{architectures[0]}"; APT::Architectures {{{apart}}};
 APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
 #clear APT::Update::Post-Invoke; #clear APT::Update::Post-Invoke-Success;
 """
         )
 
     def update(self) -> None:
-        """Brings the lists of packages up to date."""
-        subprocess.run(["apt-get", "-c", self.configuration, "update", "-qq"], check=True)
+        """Brings the lists of packages up to date; raises Unreachable where they cannot be had."""
+        command: list[str | Path] = ["apt-get", "-c", self.configuration, "update", "-qq", "--error-on=any"]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise Unreachable("Debian's packages cannot be reached")
 
     def unpack(self, names: Sequence[str], destination: Path) -> None:
         """Downloads these packages alone and unpacks them, without running anything of theirs."""
@@ -61,10 +77,13 @@ APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir(parents=True)
         subprocess.run(["apt-get", "-c", self.configuration, "download", "-qq", *names], cwd=downloads, check=True)
-        destination.mkdir(parents=True, exist_ok=True)
-        for archive in sorted(downloads.glob("*.deb")):
-            subprocess.run(["dpkg-deb", "-x", archive, destination], check=True)
-        shutil.rmtree(downloads)
+        _unpack_all(downloads, destination)
+
+    def unpack_with_dependencies(self, names: Sequence[str], destination: Path) -> None:
+        """The same with all that they depend on, down to the C library."""
+        options = ["install", "--download-only", "-y", "-qq", "--no-install-recommends", *names]
+        subprocess.run(["apt-get", "-c", self.configuration, *options], check=True)
+        _unpack_all(self.folder / "cache/archives", destination)
 
     def dependencies(self, name: str, prefix: str) -> list[str]:
         """Packages that `name` depends on directly and whose names begin so."""
@@ -72,6 +91,32 @@ APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         words = [line.split()[-1] for line in output.splitlines() if "Depends:" in line]
         return [word for word in words if word.startswith(prefix)]
+
+
+def _unpack_all(downloads: Path, destination: Path) -> None:
+    """Unpacks every package of a folder and removes the packages."""
+    destination.mkdir(parents=True, exist_ok=True)
+    # The large ones first, so that none is left for the end.
+    archives = sorted(downloads.glob("*.deb"), key=lambda archive: -archive.stat().st_size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda archive: _unpack(archive, destination), archives))
+    for archive in archives:
+        archive.unlink()
+
+
+def _unpack(archive: Path, destination: Path) -> None:
+    """As `dpkg-deb -x` does, but for what nobody here reads: tests and documents, half of the compiler's source."""
+    left_out = [
+        "--no-wildcards-match-slash",
+        "--exclude=./usr/share/doc",
+        "--exclude=./usr/src/*/src",
+        "--exclude=./usr/src/*/compiler",
+    ]
+    tar = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE)
+    command: list[str | Path] = ["tar", "-x", "--no-same-owner", *left_out, "-C", destination]
+    subprocess.run(command, stdin=tar.stdout, check=True)
+    if tar.wait() != 0:
+        raise subprocess.CalledProcessError(tar.returncode, "dpkg-deb")
 
 
 class Toolchain:

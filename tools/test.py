@@ -9,6 +9,7 @@ Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then 
          interpreter the tools that people open our files with (go tool pprof, callgrind_annotate, snakeviz, inferno,
          Firefox Profiler's engine, speedscope in Chromium), where these can be had.
 HTML:    the report in headless Chromium, under one interpreter.
+Systems: what can be built, linked and run here for Windows (`tools/wine.py`), aarch64, musl and macOS (`tools/cross.py`).
 
 A few tests measure a live process on a machine that others use as well, and what has one chance in ten thousand to go
 wrong does so in some run of five thousand tests. So up to three that failed are run once more, by themselves; those that
@@ -36,6 +37,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import foreign_rust
 import interpreters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -434,6 +436,21 @@ def clean_environment() -> dict[str, str]:
     return environment
 
 
+def other_systems(run: Runner) -> None:
+    """What is known of the systems that this machine is not. Both wait often, for packages and for programs that sleep."""
+    obstacle = foreign_rust.obstacle()
+    if obstacle is not None:
+        run.left_out.append(f"Windows, aarch64, musl, macOS ({obstacle})")
+        return
+    steps: dict[str, list[str | Path]] = {
+        "Windows": [ROOT / "tools/wine.py"],
+        "aarch64, musl, macOS": [ROOT / "tools/cross.py", "--quick"],
+    }
+    with ThreadPoolExecutor(len(steps)) as pool:
+        for name, command in steps.items():
+            pool.submit(run.run, name, [sys.executable, *command], live=False)
+
+
 def parse_options() -> argparse.Namespace:
     """The command line."""
     assert __doc__ is not None
@@ -441,7 +458,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--python", action="append", choices=interpreters.NAMES, metavar="NAME", help="3.12, 3.13t, …; default: all"
     )
-    parser.add_argument("--only", choices=("rust", "lint", "python", "html"), help="one part of the checks")
+    parser.add_argument("--only", choices=("rust", "lint", "python", "html", "systems"), help="one part of the checks")
     parser.add_argument("-k", dest="keyword", metavar="EXPR", help="pytest's choice of tests")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="interpreters at a time; more than one disturbs measured rates"
@@ -462,6 +479,8 @@ def main() -> int:
         rust(run)
     if options.only in (None, "lint", "python", "html"):
         absent = with_tools(run, options)
+    if options.only in (None, "systems"):
+        other_systems(run)
 
     print("\n=== summary")
     for name, outcome, seconds in run.results:

@@ -351,8 +351,14 @@ def main() -> int:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     steps = Steps()
-    with contextlib.suppress(Failed):
+    try:
         run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, arguments.pytest, not arguments.no_rust_checks)
+    except Failed:
+        # Its line says so.
+        pass
+    except foreign_rust.Unreachable as error:
+        print(f"skipped: windows: {error}")
+        return 0
     print("\n=== windows, summary", *steps.lines, sep="\n")
     return 1 if steps.failed else 0
 

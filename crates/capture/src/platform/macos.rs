@@ -285,11 +285,11 @@ pub(crate) enum Doing {
 
 /// Who asks what threads are doing: there is no file to keep open.
 #[derive(Debug, Default)]
-pub(crate) struct TaskFiles;
+pub(crate) struct TaskFiles {}
 
 impl TaskFiles {
     pub(crate) fn kept() -> Self {
-        Self
+        Self {}
     }
 
     /// Asks the system what thread `tid` of this process is doing.

@@ -17,7 +17,7 @@ pub(crate) fn system_name() -> String {
         name
     };
     let text = |field: &[libc::c_char]| -> String {
-        field.iter().map(|unit| *unit as u8).take_while(|byte| *byte != 0).map(char::from).collect()
+        field.iter().flat_map(|unit| unit.to_ne_bytes()).take_while(|byte| *byte != 0).map(char::from).collect()
     };
     format!("{}-{}-{}", text(&name.sysname), text(&name.release), text(&name.machine))
 }
