@@ -10,7 +10,7 @@ link     of the extension, with every lint of clippy a failure; what the file as
 tests    of the crates, for aarch64 Linux by qemu-user and for musl as they are;
 pytest   TESTS (default: all that qemu-user is true to) with the package for aarch64, under its CPythons.
 
---quick is what `tools/test.py` runs: one CPython, and a part of the tests.
+--quick is what `tools/test.py` runs: one CPython, a part of the tests, and macOS on arm64 alone.
 
 What a runner says in its last line is printed at the end, and what could not be done is named with the reason. The exit status is 1
 if something failed, and 0 where nothing can be done because this is another system.
@@ -43,6 +43,8 @@ AARCH64 = "aarch64-unknown-linux-gnu"
 MUSL = "x86_64-unknown-linux-musl"
 MACOS = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 TARGETS = (AARCH64, MUSL, *MACOS)
+QUICK_TARGETS = (AARCH64, MUSL, MACOS[0])
+"""One of the two processors of macOS: they differ in what Linux differs in as well."""
 KINDS = {AARCH64: "ELF aarch64", MUSL: "ELF x86_64", MACOS[0]: "Mach-O arm64", MACOS[1]: "Mach-O x86_64"}
 
 NEWEST_GLIBC = (2, 17)
@@ -309,7 +311,8 @@ class Work:
             text = (libc / "musl" / "libc.S").read_text()
             return set(re.findall(r"^(?:\.globl|\.weak|WEAK64|WEAKTIME64) (\S+)", text, re.MULTILINE))
         text = (libc / "darwin" / "libSystem.tbd").read_text()
-        return {word[1:] for word in re.findall(r"[\w$.]+", text) if word.startswith("_")}
+        # dyld_stub_binder alone has no underscore before it.
+        return {word.removeprefix("_") for word in re.findall(r"[\w$.]+", text)}
 
     def test_crates(self) -> None:
         """The tests of the crates; those of documents are left out, as they need a rustdoc of the same version."""
@@ -381,7 +384,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one CPython, and a part of the tests")
     parser.add_argument("--folder", type=Path, default=ROOT / ".work" / "cross", help="where everything is made")
-    parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated (default: all)")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated (default: all, or three)")
     parser.add_argument("--no-tests", action="store_true", help="links only")
     parser.add_argument("tests", nargs="*", help="files of tests for aarch64")
     return parser.parse_args()
@@ -395,7 +398,9 @@ def main() -> int:
         print(f"skipped: other systems: {reason}")
         return 0
     began = time.monotonic()
-    work = Work(options.folder.resolve(), options.target or TARGETS, options.quick)
+    work = Work(
+        options.folder.resolve(), options.target or (QUICK_TARGETS if options.quick else TARGETS), options.quick
+    )
     work.folder.mkdir(parents=True, exist_ok=True)
     try:
         fetched = work.fetch()

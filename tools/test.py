@@ -65,6 +65,9 @@ CONSUMERS_NODE_PACKAGES = ("speedscope@1.25.0", "@firefox-devtools/profiler-cli@
 INFERNO = ("inferno", "--version", "0.12.8", "--locked", "--no-default-features", "--features", "cli")
 """What `cargo install` is given; in a folder of ours, where a second run finds it."""
 
+WINDOWS_PYTHON = "3.13"
+"""One of those that `tools/wine.py` can test with; each takes minutes."""
+
 JIT_PYTHONS = ("3.14", "3.15")
 JIT_TESTS = "tests/integration/test_stacks.py"
 
@@ -443,7 +446,7 @@ def other_systems(run: Runner) -> None:
         run.left_out.append(f"Windows, aarch64, musl, macOS ({obstacle})")
         return
     steps: dict[str, list[str | Path]] = {
-        "Windows": [ROOT / "tools/wine.py"],
+        "Windows": [ROOT / "tools/wine.py", "--python", WINDOWS_PYTHON],
         "aarch64, musl, macOS": [ROOT / "tools/cross.py", "--quick"],
     }
     with ThreadPoolExecutor(len(steps)) as pool:

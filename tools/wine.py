@@ -59,7 +59,15 @@ WINE_PACKAGES = (
     "patchelf",
 )
 """What Python needs of it: neither pictures nor sound."""
-TEST_PACKAGES = ("pytest", "hypothesis", "tomli", "exceptiongroup", "typing-extensions", "colorama")
+TEST_PACKAGES = (
+    "pytest",
+    "pytest-rerunfailures",
+    "hypothesis",
+    "tomli",
+    "exceptiongroup",
+    "typing-extensions",
+    "colorama",
+)
 """What older versions need besides is named here: pip asks the interpreter that runs it."""
 TESTS = (
     "windows",
@@ -330,6 +338,9 @@ def run_tests(steps: Steps, wine: Wine, name: str, more: Sequence[str]) -> None:
         "-q",
         "-p",
         "no:cacheprovider",
+        # Wine's clocks of CPU time go in steps of 10 ms, and it is slow: a test that fails is run once more, and told of.
+        "--reruns",
+        "1",
         *(more or tests),
     ]
     steps.run(f"pytest {name}", command, environment=wine.environment())
