@@ -216,13 +216,21 @@ def third(rounds):
     for number in range(rounds):
         total += number % 3
     return total
+def fourth(rounds):
+    total = 0
+    for number in range(rounds):
+        total += number % 9
+    return total
 slow = int(sys.argv[2])
 spprof.start(interval_ms=1, output_path=sys.argv[1])
-# Until there is enough to tell: a busy machine takes longer, and gives each run as many rounds as it can.
-while spprof.stats().collected_samples < 2_000:
-    first(20_000)
-    second(20_000 * slow)
-    third(20_000)
+# Until there is enough to tell: a busy machine takes longer, and gives each run as many rounds as it can. It is not asked often,
+# so that the asking is not a function that has samples enough to be compared.
+while spprof.stats().collected_samples < 2_500:
+    for _ in range(10):
+        first(20_000)
+        second(20_000 * slow)
+        third(20_000)
+        fourth(20_000)
 spprof.stop()
 """
 

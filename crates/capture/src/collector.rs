@@ -118,9 +118,11 @@ impl Collector {
     fn end_early(&mut self) {
         // Nobody keeps the names of the dead from here on.
         reserve::run_out();
-        self.ended_early = Some(now());
+        // One reading of the clock: no thread's time goes beyond the recording's.
+        let end = now();
+        let now_ns = end.monotonic_ns;
+        self.ended_early = Some(end);
         self.shared.is_paused.store(true, Ordering::SeqCst);
-        let now_ns = platform::monotonic_ns();
         for thread in self.roster.threads.values_mut().filter(|thread| !thread.has_ended) {
             if !self.is_paused {
                 let cpu_ns = platform::thread_cpu_ns(thread.tid);
