@@ -129,7 +129,7 @@ def test_what_comes_early_in_a_burst_takes_as_long_as_what_comes_late():
     Where others want the processor too, a thread that wakes waits for it, and is found where it waits: that is as it should be, and
     not what is looked at here.
     """
-    tries = iter(range(40))
+    tries = iter(range(12))
 
     def observe():
         if next(tries, None) is None:
