@@ -148,7 +148,8 @@ def test_what_comes_early_in_a_burst_takes_as_long_as_what_comes_late():
                 time.sleep(draw.uniform(0.0004, 0.0026))
         finally:
             profile = spprof.stop()
-        if waited_for_a_processor_ns() - waited_ns > 0.02 * sum(spent.values()):
+        # Waking takes some 60 µs after each burst of 2.4 ms on an idle virtual machine.
+        if waited_for_a_processor_ns() - waited_ns > 0.08 * sum(spent.values()):
             return [], dict.fromkeys(spent, 0)
         return samples_of(profile, threading.get_native_id()), spent
 
