@@ -80,9 +80,11 @@ def name_this_thread(name):
     if sys.platform == "win32":
         kernel32 = ctypes.CDLL("kernel32")
         kernel32.GetCurrentThread.restype = ctypes.c_void_p
-        assert kernel32.SetThreadDescription(ctypes.c_void_p(kernel32.GetCurrentThread()), ctypes.c_wchar_p(name)) >= 0
+        # A refusal is raised as OSError.
+        kernel32.SetThreadDescription.restype = ctypes.HRESULT
+        kernel32.SetThreadDescription(ctypes.c_void_p(kernel32.GetCurrentThread()), ctypes.c_wchar_p(name))
     else:
-        ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)  # PR_SET_NAME
+        assert ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0) == 0  # PR_SET_NAME
 
 
 def spinning_samples(profile, native_id):

@@ -1,4 +1,4 @@
-//! Access violations while profiling: ours are those of one load instruction, everything else goes on as if we were not there.
+//! Access violations while profiling: ours are those of our own loads, everything else goes on as if we were not there.
 //!
 //! A vectored handler is asked before anything of the program's. It knows ours by the program counter alone, as the handler
 //! for SIGSEGV does elsewhere.
