@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import sys
 import time
@@ -25,24 +26,32 @@ PARTS = (
     "`timer_settime`, the next that the processor waits for",
 )
 
+#: The parts of our handler, in the order of crates/capture/src/handler_timing.rs.
+HANDLER_PARTS = ("whole", "walk", "timer", "bare_walk")
 
-def spin(seconds):
+
+def spin(seconds, native=None):
+    """With our library, every second call of the handler walks the bare way: here nothing calls or returns meanwhile."""
+    if native is not None:
+        native.spprof_bench_walk_bare(True)
     until = time.perf_counter() + seconds
     total = 0
     while time.perf_counter() < until:
         for number in range(1000):
             total += number * number
+    if native is not None:
+        native.spprof_bench_walk_bare(False)
     return total
 
 
-def at_depth(depth, seconds):
+def at_depth(depth, seconds, native=None):
     """Spins with `depth` Python frames on the stack."""
     frame, here = sys._getframe(), 0
     while frame is not None:
         frame, here = frame.f_back, here + 1
 
     def down(more):
-        return spin(seconds) if more == 0 else down(more - 1)
+        return spin(seconds, native) if more == 0 else down(more - 1)
 
     # `down` is entered once more than it goes down, and `spin` is the innermost.
     return down(depth - here - 2)
@@ -53,12 +62,23 @@ def native_library():
     library.spprof_bench_buckets.restype = ctypes.c_size_t
     library.spprof_bench_cycles.restype = ctypes.c_uint64
     library.spprof_bench_handler_durations.restype = ctypes.c_uint64
+    library.spprof_bench_walk_bare.argtypes = [ctypes.c_bool]
+    library.spprof_bench_watch_clocks.restype = ctypes.c_uint64
+    library.spprof_bench_watch_clocks.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint64]
+    library.spprof_bench_handler_durations.argtypes = [ctypes.c_size_t, ctypes.c_void_p]
     return library
 
 
 def main(seconds, interval_ms, depths):
     native, floor = native_library(), conditions.floor_library()
-    ours = Durations(native.spprof_bench_buckets, native.spprof_bench_handler_durations, native.spprof_bench_cycles)
+    ours = {
+        name: Durations(
+            native.spprof_bench_buckets,
+            functools.partial(native.spprof_bench_handler_durations, part),
+            native.spprof_bench_cycles,
+        )
+        for part, name in enumerate(HANDLER_PARTS)
+    }
     empty = Durations(floor.floor_buckets, floor.floor_handler_durations, floor.floor_cycles)
     found = []
     for depth in depths:
@@ -71,12 +91,13 @@ def main(seconds, interval_ms, depths):
         spprof.start(interval_ms=interval_ms)
         # Names are read and pages touched the first time.
         at_depth(depth, 0.05)
-        ours.take()
-        at_depth(depth, seconds)
-        durations = ours.take()
+        for part in ours.values():
+            part.take()
+        at_depth(depth, seconds, native)
+        parts = {name: part.take() for name, part in ours.items()}
         profile = spprof.stop()
         seen = max(len(sample.frames) for sample in profile.samples[-20:])
-        found.append({"depth": depth, "frames": seen, **durations})
+        found.append({"depth": depth, "frames": seen, **parts.pop("whole"), "parts": parts})
     parts = {
         "a signal to oneself: call, delivery, empty handler, return": [floor.floor_signal_ns(500) for _ in range(200)]
     }

@@ -6,16 +6,19 @@ benchmarks, which counts the calls of the handler.
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import json
 import resource
 import sys
+import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "programs"))
 
 import spprof
-from handler_cost import native_library
+from handler_cost import HANDLER_PARTS, native_library
 from histogram import Durations
 
 
@@ -33,7 +36,9 @@ def main(seconds, interval_ms):
 
     native = native_library()
     durations = Durations(
-        native.spprof_bench_buckets, native.spprof_bench_handler_durations, native.spprof_bench_cycles
+        native.spprof_bench_buckets,
+        functools.partial(native.spprof_bench_handler_durations, HANDLER_PARTS.index("whole")),
+        native.spprof_bench_cycles,
     )
     found = {}
     for name, is_busy in (("all idle", False), ("five busy", True)):
@@ -57,6 +62,12 @@ def main(seconds, interval_ms):
             "cpu_share": (used.ru_utime + used.ru_stime - cpu_before) / took,
         }
         spprof.stop()
+    ids = [thread.native_id for thread in threading.enumerate()]
+    rounds = int(1000 * seconds / interval_ms)
+    cpu_ns = native.spprof_bench_watch_clocks(
+        (ctypes.c_uint32 * len(ids))(*ids), len(ids), rounds, int(interval_ms * 1e6)
+    )
+    found["clocks"] = {"threads": len(ids), "cpu_share": cpu_ns / (rounds * interval_ms * 1e6)}
     print(json.dumps(found))
 
 

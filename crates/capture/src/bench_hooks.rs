@@ -1,11 +1,12 @@
 //! What the benchmarks ask of a running session, as C functions for `ctypes`; only with the feature `bench`.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::cycle_histogram::{self, BUCKETS};
 use crate::gate;
-use crate::handler_timing::DURATIONS;
-use crate::platform;
+use crate::handler_timing::{DURATIONS, IS_BARE_WALKED};
+use crate::platform::{self, Tid};
 use crate::safe_load::LiveMemory;
 use crate::slots::{MAX_THREADS, Slot};
 use crate::symbols::Symbols;
@@ -22,14 +23,47 @@ pub extern "C" fn spprof_bench_buckets() -> usize {
     BUCKETS
 }
 
-/// Moves the handler's durations, in cycles, into `out` (one count a bucket) and returns the longest.
+/// Moves the durations of a part of the handler (the number of a `handler_timing::Part`), in cycles, into `out` (one count a
+/// bucket) and returns the longest; 0 for a part that there is not.
 ///
 /// # Safety
 /// `out` must have room for `spprof_bench_buckets()` counts.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn spprof_bench_handler_durations(out: *mut u64) -> u64 {
+pub unsafe extern "C" fn spprof_bench_handler_durations(part: usize, out: *mut u64) -> u64 {
+    let Some(durations) = DURATIONS.get(part) else { return 0 };
     // SAFETY: promised by the caller.
-    DURATIONS.take(unsafe { std::slice::from_raw_parts_mut(out, BUCKETS) })
+    durations.take(unsafe { std::slice::from_raw_parts_mut(out, BUCKETS) })
+}
+
+/// Whether every second call of the handler measures the floor of a walk and nothing else. Only for programs that neither call
+/// nor return while they are measured.
+#[unsafe(no_mangle)]
+pub extern "C" fn spprof_bench_walk_bare(on: bool) {
+    IS_BARE_WALKED.store(on, Ordering::Relaxed);
+}
+
+/// The floor of watching idle threads: a thread that does nothing but read the CPU clocks of `count` threads once an interval.
+/// Returns the CPU time that `rounds` intervals of it took the caller, ns.
+///
+/// # Safety
+/// `tids` must name `count` threads of this process.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn spprof_bench_watch_clocks(
+    tids: *const u32,
+    count: usize,
+    rounds: u64,
+    interval_ns: u64,
+) -> u64 {
+    // SAFETY: promised by the caller.
+    let tids = unsafe { std::slice::from_raw_parts(tids, count) };
+    let before_ns = platform::own_cpu_ns();
+    let mut moved = 0;
+    for _ in 0..rounds {
+        std::thread::sleep(Duration::from_nanos(interval_ns));
+        moved += tids.iter().filter(|tid| platform::thread_cpu_ns(**tid as Tid).is_some_and(|ns| ns % 2 == 1)).count();
+    }
+    std::hint::black_box(moved);
+    platform::own_cpu_ns() - before_ns
 }
 
 /// What a look-up of code objects took.

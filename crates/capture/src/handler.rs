@@ -13,7 +13,7 @@ use crate::collection;
 use crate::cpu_context::{Activity, CpuContext, activity};
 use crate::fault;
 use crate::gate;
-use crate::handler_timing::Timed;
+use crate::handler_timing::{Part, Timed, bare_walk};
 use crate::host::Host;
 use crate::platform::{self, Sender};
 use crate::record::{self, Header};
@@ -34,7 +34,7 @@ const MAX_TORN_RETRIES: u32 = 20;
 
 /// Called for each SIGPROF by the entry points of [`sigprof`], at whichever level.
 pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let _timed = Timed::begin();
+    let _timed = Timed::begin(Part::Whole);
     let errno = platform::errno_location();
     // SAFETY: the location of errno is valid in every thread.
     let saved_errno = unsafe { *errno };
@@ -130,6 +130,7 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
         Some(timer) if is_on_cpu => {
             let next = shared.ticks.next_cell(cell, ended_ns, slot.seed());
             slot.set_phase(ARMED);
+            let _timed = Timed::begin(Part::Timer);
             if !platform::arm_timer(timer, shared.ticks.deadline_ns(next, slot.seed())) {
                 slot.set_phase(PARKED);
                 add(&shared.counts.rearm_failed, 1);
@@ -186,6 +187,8 @@ fn take_sample(shared: &Shared, slot: &Slot, value: TickValue, moment: &Moment) 
                 found_frames += 1;
             };
             let depth = shared.max_depth_frames;
+            bare_walk(shared, thread.address, room_frames);
+            let _timed = Timed::begin(Part::Walk);
             end = walk(&LiveMemory, &host.layout, host.code_type, thread.address, depth, &mut show);
         }
         if matches!(end, WalkEnd::Torn(_)) {
