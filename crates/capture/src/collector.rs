@@ -100,8 +100,11 @@ impl Collector {
         }
         let now_ns = platform::monotonic_ns();
         self.keep_signals(now_ns);
-        self.find_threads(now_ns);
-        self.look_at_parked(now_ns, is_their_turn, files);
+        // Who has not moved is where it was, and so is its state in the interpreter.
+        if !self.all_rest(now_ns, is_their_turn) || self.roster.must_discover(&self.shared, now_ns) {
+            self.find_threads(now_ns);
+            self.look_at_parked(now_ns, is_their_turn, files);
+        }
         if reserve::has_run_out() {
             self.end_early();
         }
@@ -161,6 +164,16 @@ impl Collector {
         }
     }
 
+    /// Whether none of the parked threads that are to be looked at has moved; those that are seen not to have are noted.
+    fn all_rest(&mut self, now_ns: u64, is_their_turn: bool) -> bool {
+        let shared = Arc::clone(&self.shared);
+        self.roster.due(&shared, is_their_turn).all(|thread| {
+            let cpu_ns = platform::thread_cpu_ns(thread.tid);
+            let watch = thread.watch.as_mut().filter(|watch| Some(watch.cpu_ns) == cpu_ns);
+            watch.map(|watch| watch.idle_until_ns = now_ns).is_some()
+        })
+    }
+
     /// Looks at each parked thread. One whose CPU clock has not moved is where it was. One that has moved and is blocked
     /// again is sampled from here, so that no signal disturbs its call; one that runs gets its tick.
     fn look_at_parked(&mut self, now_ns: u64, is_their_turn: bool, files: &mut TaskFiles) {
@@ -169,10 +182,10 @@ impl Collector {
         // Whoever lives at the start has a tick in the very first interval: where its place has just gone by, that tick is
         // late by the time that the start took, not left out.
         let armed_from_ns = if self.roster.is_first_pass() { shared.ticks.origin_ns } else { now_ns };
-        let is_due = |thread: &&mut LiveThread| {
-            !thread.has_ended && thread.is_parked(&shared) && (is_their_turn || thread.is_fresh)
-        };
-        for thread in self.roster.threads.values_mut().filter(is_due) {
+        for thread in self.roster.due(&shared, is_their_turn) {
+            if thread.watch.is_some_and(|watch| watch.idle_until_ns == now_ns) {
+                continue;
+            }
             let Some(cpu_ns) = platform::thread_cpu_ns(thread.tid) else { continue };
             // Where looks take a while, each has a time of its own.
             let now_ns = if platform::HAS_TICKS { now_ns } else { platform::monotonic_ns() };

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use interpreter::for_each_thread;
+use interpreter::{for_each_thread, newest_threads};
 use profile::{NewThread, Recording, State, ThreadId};
 use rustc_hash::FxHashMap;
 
@@ -12,6 +12,10 @@ use crate::safe_load::LiveMemory;
 use crate::shared::Shared;
 use crate::slots::{ARMED, MAX_THREADS, PARKED, Slot, TickValue, Vacated};
 use crate::tick::mix;
+
+/// After this time the interpreter's list is read even if nobody was born and everybody rests: a thread of C that has ended while
+/// it had a tick to come is only missed there.
+const LIST_PERIOD_NS: u64 = 100_000_000;
 
 /// A thread that is sampled, or that has said goodbye and not ended yet.
 pub(crate) struct LiveThread {
@@ -63,8 +67,10 @@ pub(crate) struct Roster {
     /// Names given by `threading` hooks for threads that were not found yet.
     names: FxHashMap<Tid, String>,
     pass: u64,
-    /// The time of the last pass that read the interpreter's list to its end; `None` before there was one.
+    /// The time of the last pass that knew all of the interpreter's list; `None` before there was one.
     last_whole_pass_ns: Option<u64>,
+    /// [`newest_threads`] as it was just before the last reading of the list, if that saw all, and when that was.
+    newest: Option<(u64, u64)>,
     /// Threads that had no slot because all were taken.
     pub(crate) refused: u64,
     /// Threads that get their ticks from the collector because the system gave no timer.
@@ -83,6 +89,7 @@ impl Roster {
             names: FxHashMap::default(),
             pass: 0,
             last_whole_pass_ns: None,
+            newest: None,
             refused: 0,
             without_timer: 0,
             ticks_have_ended: false,
@@ -95,10 +102,25 @@ impl Roster {
         self.threads.get_mut(&tid).filter(|thread| thread.value.generation == generation && !thread.has_ended)
     }
 
+    /// Whether a thread may have been born since the interpreter's list was last read. To read it all is a third of what a
+    /// hundred idle threads cost.
+    pub(crate) fn must_discover(&mut self, shared: &Shared, now_ns: u64) -> bool {
+        let host = &shared.host;
+        let is_as_it_was = self.newest.is_some_and(|(number, read_ns)| {
+            now_ns.saturating_sub(read_ns) < LIST_PERIOD_NS
+                && newest_threads(&LiveMemory, &host.layout, host.runtime_address) == Some(number)
+        });
+        if is_as_it_was {
+            self.last_whole_pass_ns = Some(now_ns);
+        }
+        !is_as_it_was
+    }
+
     /// Looks through the interpreter's own list, without the GIL: takes in who is new, and returns who may have ended.
     pub(crate) fn discover(&mut self, shared: &Shared, recording: &mut Recording, now_ns: u64) -> Vec<Tid> {
         self.pass += 1;
         let host = &shared.host;
+        let newest = newest_threads(&LiveMemory, &host.layout, host.runtime_address);
         let mut fresh = Vec::new();
         let is_whole = for_each_thread(&LiveMemory, &host.layout, host.runtime_address, &mut |state| {
             let tid = match state.native_thread_id {
@@ -134,6 +156,7 @@ impl Roster {
         if is_whole {
             self.last_whole_pass_ns = Some(now_ns);
         }
+        self.newest = newest.filter(|_| is_whole).map(|number| (number, now_ns));
         let pass = self.pass;
         let unseen = self.threads.values_mut().filter(|thread| thread.seen_in != pass);
         unseen
@@ -296,6 +319,13 @@ impl Roster {
         for thread in self.threads.values().filter(|thread| !thread.has_ended).filter(is_ticking) {
             thread.arm(shared, now_ns);
         }
+    }
+
+    /// The parked threads that are to be looked at: all of them in their turn, else those that have no sample yet.
+    pub(crate) fn due(&mut self, shared: &Shared, is_their_turn: bool) -> impl Iterator<Item = &mut LiveThread> {
+        self.threads
+            .values_mut()
+            .filter(move |thread| !thread.has_ended && (is_their_turn || thread.is_fresh) && thread.is_parked(shared))
     }
 
     /// Whether the pass under way is the first of the session.

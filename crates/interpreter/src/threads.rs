@@ -72,6 +72,39 @@ pub fn for_each_thread<M: Memory>(
     false
 }
 
+/// A number made of the newest thread state of each interpreter, which tells whether any was born since it was last asked:
+/// each new one becomes the head of its interpreter's list (`Python/pystate.c`, `add_threadstate`, 3.11 to 3.15). Those that
+/// were deleted it does not tell of.
+///
+/// `None` where the system's ids are not in the list (up to 3.10 on Unix), because a new thread may have the addresses of one
+/// that has gone, or where the lists cannot be read.
+pub fn newest_threads<M: Memory>(memory: &M, layout: &Layout, runtime_address: u64) -> Option<u64> {
+    let read = |address: u64, offset: u32| memory.read_u64(address.wrapping_add(u64::from(offset))).ok();
+    let native_thread_id = layout.thread_state.native_thread_id?;
+    let mut number = 0u64;
+    let mut interpreter = read(runtime_address, layout.runtime.interpreters_head)?;
+    for _ in 0..MAX_INTERPRETERS {
+        if interpreter == 0 {
+            return Some(number);
+        }
+        let head = read(interpreter, layout.interpreter.threads_head)?;
+        let of_head = if head == 0 {
+            (0, 0)
+        } else {
+            let id = |offset: u32| layout.thread_id(memory, head, offset);
+            (id(layout.thread_state.thread_id)?, id(native_thread_id)?)
+        };
+        for word in [interpreter, head, of_head.0, of_head.1] {
+            number = (number ^ word).wrapping_mul(MIXER).rotate_left(29);
+        }
+        interpreter = read(interpreter, layout.interpreter.next)?;
+    }
+    None
+}
+
+/// An odd number without a pattern, 2^64 divided by the golden ratio, so that each bit of a word moves many of the result.
+const MIXER: u64 = 0x9e37_79b9_7f4a_7c15;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +169,32 @@ mod tests {
         let mut memory = two_interpreters();
         memory.put_u64(0x4000 + 136, 0);
         assert_eq!(read_all(&memory), (vec![0x5000, 0x6000], true));
+    }
+
+    #[test]
+    fn a_birth_shows_even_at_the_address_of_the_dead() {
+        let newest = |memory: &FakeMemory| newest_threads(memory, &layout(), RUNTIME);
+        let mut memory = two_interpreters();
+        let before = newest(&memory);
+        assert!(before.is_some());
+        // A new one in either interpreter.
+        for (interpreter, head) in [(0x2000, 0x4000), (0x3000, 0x6000)] {
+            let mut later = two_interpreters();
+            put_thread(&mut later, 0x7000, head, interpreter, 10);
+            later.put_u64(interpreter + 72, 0x7000);
+            assert_ne!(newest(&later), before);
+        }
+        // The head has ended, and the next thread was given its memory and its stack.
+        memory.put_u64(0x4000 + 144, 1234);
+        assert_ne!(newest(&memory), before);
+        // The last one but the head has ended.
+        let mut later = two_interpreters();
+        later.put_u64(0x4000 + 8, 0);
+        assert_eq!(newest(&later), before);
+        // A whole interpreter has gone.
+        let mut later = two_interpreters();
+        later.put_u64(0x2000, 0);
+        assert_ne!(newest(&later), before);
     }
 
     #[test]
