@@ -6,15 +6,11 @@ that one alone, for every n up to as many calls as a session makes.
 
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+import c_library
 import pytest
-
-SOURCE = Path(__file__).with_name("refuse.c")
-CC = next((found for found in map(shutil.which, (os.environ.get("CC", "cc"), "cc", "gcc", "clang")) if found), None)
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator passes on to glibc's")
 
@@ -125,10 +121,7 @@ def session(first, count, refused_from):
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """Path of the built `refuse.c`."""
-    assert CC, "a C compiler is needed"
-    built = tmp_path_factory.mktemp("refuse") / "refuse.so"
-    subprocess.run([CC, "-O1", "-w", "-shared", "-fPIC", "-o", str(built), str(SOURCE)], check=True)
-    return str(built)
+    return c_library.build("refuse.c", tmp_path_factory.mktemp("refuse"))
 
 
 def run(library, program, *arguments, **environment):
