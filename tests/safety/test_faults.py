@@ -8,17 +8,14 @@ import ctypes
 import functools
 import os
 import re
-import shutil
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import c_library
 import pytest
 import spprof
-
-SOURCE = Path(__file__).with_name("faults.c")
-CC = next((found for found in map(shutil.which, (os.environ.get("CC", "cc"), "cc", "gcc", "clang")) if found), None)
 
 #: What every program begins with. `waits_for_retake` returns when ours is on top of whoever is now.
 PRELUDE = """
@@ -112,11 +109,7 @@ ORDERS = {
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """Path of the built `faults.c`."""
-    assert CC, "a C compiler is needed"
-    built = tmp_path_factory.mktemp("faults") / "faults.so"
-    command = [CC, "-O1", "-w", "-shared", "-fPIC", "-fno-optimize-sibling-calls", "-o", str(built), str(SOURCE)]
-    subprocess.run(command, check=True)
-    return str(built)
+    return c_library.build("faults.c", tmp_path_factory.mktemp("faults"), "-fno-optimize-sibling-calls")
 
 
 @pytest.fixture(scope="module")
