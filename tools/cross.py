@@ -72,8 +72,7 @@ NOT_UNDER_QEMU = {
     "tests/integration/test_fork.py::test_the_child_is_not_profiled_and_the_parent_is": OWN_THREAD,
 }
 """Tests of the package that qemu-user cannot pass, and why."""
-CRATES_OWN_THREAD = "qemu-user has a thread of its own, in the child of a fork too, and /proc/self/task shows it"
-NOT_UNDER_QEMU = {
+CRATES_NOT_UNDER_QEMU = {
     "a_file_that_stays_open_tells_what_is_the_case_now": OTHER_CALLS,
     "no_more_stay_open_than_may_and_all_are_told_of": OTHER_CALLS,
 }
