@@ -453,7 +453,7 @@ def test_stats_are_measured():
     profile = spprof.stop()
     assert 0 < stats.collected_samples <= profile.sample_count
     assert 200 <= stats.duration_ms <= profile.total_duration_ms
-    assert 0 < stats.profiler_cpu_ns < 200e6
+    assert 0 < stats.profiler_cpu_ns < stats.duration_ms * 1e6
     # Where threads are suspended there are no handlers.
     assert 0 < stats.handler_ns < stats.profiler_cpu_ns or (sys.platform == "win32" and stats.handler_ns == 0)
     assert 0 < stats.memory_bytes < 100 << 20

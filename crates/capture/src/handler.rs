@@ -13,6 +13,7 @@ use crate::collection;
 use crate::cpu_context::{Activity, CpuContext, activity};
 use crate::fault;
 use crate::gate;
+use crate::gil_wait;
 use crate::handler_timing::{Part, Timed, bare_walk};
 use crate::host::Host;
 use crate::platform::{self, Sender};
@@ -31,6 +32,10 @@ const TORN_RETRY_NS: u64 = 50_000;
 /// next. On a busy machine the thread may be hit again and again before it has run a single instruction, so the number is
 /// large; a thread that runs gets out with the first or second.
 const MAX_TORN_RETRIES: u32 = 20;
+
+/// Threads that wait for the GIL, where they have to be looked through (musl). Nearly all looks at blocked threads are the
+/// collector's, which looks further.
+const MAX_WAITERS: usize = 256;
 
 /// Called for each SIGPROF by the entry points of [`sigprof`], at whichever level.
 pub(crate) fn on_sigprof(level: usize, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -267,16 +272,13 @@ fn state(shared: &Shared, thread: &CurrentThreadState, activity: Activity) -> St
     let gil = match activity {
         _ if thread.address == 0 || host.layout.free_threaded => Gil::Unknown,
         _ if thread.is_attached => Gil::Holds,
-        Activity::Blocked(Some(futex)) if futex.is_in(|word| is_in_gil(host, thread.address, word)) => Gil::Waits,
+        Activity::Blocked(Some(word))
+            if gil_wait::is_for_gil(&LiveMemory, host, thread.address, &word, MAX_WAITERS) =>
+        {
+            Gil::Waits
+        }
         _ => Gil::Detached,
     };
     let in_gc = thread.is_attached && collection::is_collecting(shared, thread.address);
     State::new(running, gil).with_in_gc(in_gc)
-}
-
-/// Whether `word` lies inside the GIL that the thread would have to take: what a thread that waits for it waits on.
-pub(crate) fn is_in_gil(host: &Host, thread_state: u64, word: u64) -> bool {
-    host.layout
-        .gil_address(&LiveMemory, host.runtime_address, thread_state)
-        .is_some_and(|gil| (gil..gil.wrapping_add(u64::from(host.layout.gil_size_bytes))).contains(&word))
 }

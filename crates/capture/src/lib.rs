@@ -70,6 +70,8 @@ mod findings;
 #[cfg(unix)]
 mod fork;
 #[cfg(unix)]
+mod gil_wait;
+#[cfg(unix)]
 mod handler;
 #[cfg(unix)]
 mod handler_timing;

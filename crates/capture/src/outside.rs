@@ -13,13 +13,17 @@ use std::sync::atomic::{Ordering, fence};
 use interpreter::{Layout, Memory, RawFrame, WalkEnd, walk};
 use profile::{Gil, Running, State};
 
-use crate::handler::is_in_gil;
+use crate::cpu_context::FutexWord;
+use crate::gil_wait;
 use crate::host::Host;
 use crate::platform::{self, Doing, TaskFiles};
 use crate::roster::LiveThread;
 use crate::safe_load::LiveMemory;
 use crate::shared::Shared;
 use crate::symbols::Symbols;
+
+/// Threads that wait for the GIL, where they have to be looked through (musl).
+const MAX_WAITERS: usize = 1024;
 
 /// What a look found.
 pub(crate) enum Look<'a> {
@@ -68,9 +72,10 @@ pub(crate) fn look<'a>(
 }
 
 fn gil(host: &Host, thread_state: u64, futex_address: Option<u64>) -> Gil {
+    let is_for_gil = |word| gil_wait::is_for_gil(&LiveMemory, host, thread_state, &FutexWord::At(word), MAX_WAITERS);
     if host.layout.free_threaded {
         Gil::Unknown
-    } else if futex_address.is_some_and(|word| is_in_gil(host, thread_state, word)) {
+    } else if futex_address.is_some_and(is_for_gil) {
         Gil::Waits
     } else if holds_gil(&host.layout, host.runtime_address, thread_state) {
         Gil::Holds

@@ -259,13 +259,15 @@ pub enum GilWaiters {
     Words([u32; 2]),
 }
 
+/// `sizeof(pthread_cond_t)` of glibc and musl.
+const CONDITION_BYTES: u32 = 48;
+/// `sizeof(pthread_mutex_t)` of both; glibc has a larger one on aarch64.
+const MUTEX_BYTES: u32 = if cfg!(all(target_arch = "aarch64", target_env = "gnu")) { 48 } else { 40 };
+
 /// `sizeof(struct _gil_runtime_state)` where the first of its two condition variables is at that offset; each is followed by
 /// a mutex, and nothing else follows (`Include/internal/pycore_gil.h`, 3.9 to 3.15).
 const fn gil_size_bytes(before_condition_bytes: u32) -> u32 {
-    // `pthread_cond_t` and `pthread_mutex_t` of glibc and musl; glibc has a larger mutex on aarch64.
-    let condition_bytes = 48;
-    let mutex_bytes = if cfg!(all(target_arch = "aarch64", target_env = "gnu")) { 48 } else { 40 };
-    before_condition_bytes + 2 * (condition_bytes + mutex_bytes)
+    before_condition_bytes + 2 * (CONDITION_BYTES + MUTEX_BYTES)
 }
 
 /// A garbage collection that is going on.
@@ -390,6 +392,14 @@ impl Layout {
                 memory.read_u64(interpreter.checked_add(u64::from(offset))?).ok()
             }
         }
+    }
+
+    /// Addresses of the two `pthread_cond_t` of the GIL whose structure is at `gil`: `cond`, for those who want it, and
+    /// `switch_cond`, for the one that has let go of it and waits until another has taken it. Not on Windows.
+    pub fn gil_conditions(&self, gil: u64) -> [u64; 2] {
+        let end = gil.wrapping_add(u64::from(self.gil_size_bytes));
+        let pair_bytes = u64::from(CONDITION_BYTES + MUTEX_BYTES);
+        [end.wrapping_sub(2 * pair_bytes), end.wrapping_sub(pair_bytes)]
     }
 }
 

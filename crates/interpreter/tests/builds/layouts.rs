@@ -86,6 +86,12 @@ fn every_build_is_laid_out_as_found() {
         if cfg!(target_arch = "x86_64") {
             assert_eq!(u64::from(layout.gil_size_bytes), build.fact("gil.before_condition_bytes") + locks);
         }
+        let first = 0x1000 + build.fact("gil.before_condition_bytes");
+        let found = layout.gil_conditions(0x1000);
+        assert_eq!(found[0], first);
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(found[1], first + locks / 2);
+        }
     }
 }
 
