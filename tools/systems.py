@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-WINDOWS_TESTS = (
+QUICK_WINDOWS_TESTS = (
     "tests/windows",
     "tests/unit/test_systems.py",
     *(
@@ -18,10 +18,10 @@ WINDOWS_TESTS = (
         for name in ("stacks", "gc", "states", "threads", "sessions", "clocks", "lines", "views")
     ),
 )
-"""What Windows is tested with every time, by Wine as well."""
+"""What `tools/wine.py --quick` runs: not what begins many processes, each of which takes Wine seconds."""
 
-LONGER_WINDOWS_TESTS = ()
-"""What begins many processes or takes long: seconds for each process under Wine. A run under Wine that is short leaves it out."""
+WINDOWS_TESTS = ("tests/windows", "tests/unit/test_systems.py", "tests/integration")
+"""What of `tests` is for Windows; what of that is not skips itself, and says why."""
 
 LEFT_OUT = {
     "win32": {
@@ -47,8 +47,8 @@ def why_not(part: str, system: str) -> str | None:
 
 
 def tests(system: str) -> tuple[str, ...]:
-    """What pytest is given, below the root of the repository; what of it is for other systems skips itself and says so."""
-    return (*WINDOWS_TESTS, *LONGER_WINDOWS_TESTS) if system == "win32" else ("tests",)
+    """What pytest is given, below the root of the repository."""
+    return WINDOWS_TESTS if system == "win32" else ("tests",)
 
 
 def wheel_options(system: str) -> tuple[str, ...]:

@@ -357,7 +357,7 @@ def main() -> int:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     steps = Steps()
-    tests = systems.WINDOWS_TESTS if arguments.quick else systems.tests("win32")
+    tests = systems.QUICK_WINDOWS_TESTS if arguments.quick else systems.tests("win32")
     words = arguments.pytest or [windows_path(ROOT / test) for test in tests]
     try:
         run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, words, not arguments.no_rust_checks)

@@ -199,6 +199,17 @@ def test_a_large_number_is_marshalled_as_python_does(tmp_path):
     assert marshal.loads(content) == {("~", 0, "f"): (1, 1, 5e-9, 5e-9, {})}
 
 
+@pytest.mark.parametrize("path", ["absent.json", "absent/below.json", "file/below.json", "."])
+def test_a_file_that_cannot_be_read_raises_what_open_raises(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    raised = []
+    for read in (open, spprof.Profile.load):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the two are compared
+            read(tmp_path / path)
+        raised.append((type(caught.value), caught.value.errno, os.fspath(caught.value.filename)))
+    assert raised[0] == raised[1]
+
+
 def test_files_that_were_not_made_to_be_read_are_one_sentence(tmp_path):
     whole = tmp_path / "whole.pb.gz"
     (tmp_path / "a.collapsed").write_text("f;g 5\n")

@@ -6,6 +6,7 @@ Prints as JSON how the program ended and what it wrote. Whoever calls gives this
 every process that has the console.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ import sys
 
 
 def main(key, *command):
+    # That Ctrl-C is ignored is inherited from whoever started this, and so is that it is not.
+    ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(None, False)
     # It is pressed for this process too; a handler, unlike ignoring it, is not inherited.
     for number in (signal.SIGINT, signal.SIGBREAK):
         signal.signal(number, lambda *_: None)
