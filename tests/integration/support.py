@@ -122,7 +122,8 @@ def _wait_until_let_go(ident):
     while True:
         frame = sys._current_frames().get(ident)
         seen = frame and (frame, frame.f_lasti)
-        if seen and seen == before and dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("CALL"):
+        # 3.11 has PRECALL as well, which does the whole call where it is specialised.
+        if seen and seen == before and "CALL" in dis.opname[frame.f_code.co_code[frame.f_lasti]]:
             return
         before = seen
         time.sleep(0.001)
