@@ -204,7 +204,7 @@ def test_the_file_is_written_however_the_program_ends(tmp_path, ending):
 import time, spprof
 spprof.start(interval_ms=1, output_path={str(tmp_path / "out.json")!r})
 def busy():
-    end = time.thread_time() + 0.05
+    end = time.thread_time() + 0.2
     while time.thread_time() < end: sum(range(5000))
 busy()
 {last}
