@@ -14,7 +14,7 @@ import time
 def busy(cpu_s=0.05):
     end = time.thread_time() + cpu_s
     while time.thread_time() < end:
-        sum(range(5000))
+        sum(range(20_000))
 """
 
 

@@ -206,7 +206,7 @@ import sys, time
 def busy(seconds):
     end = time.thread_time() + seconds
     while time.thread_time() < end:
-        sum(range(5000))
+        sum(range(20_000))
 busy(0.3)
 """
 
@@ -463,7 +463,7 @@ def test_a_directory_that_is_gone(tmp_path):
 @pytest.mark.parametrize("clock", ["cpu", "wall", "gil"])
 @pytest.mark.parametrize("ending", ["return", pytest.param("SIGTERM", marks=not_on_windows("no signal is sent there"))])
 def test_a_clock_that_was_asked_for_is_what_the_file_shows(tmp_path, clock, ending):
-    program = "import os, signal, time\nuntil = time.thread_time() + 0.1\nwhile time.thread_time() < until: sum(range(5000))\n"
+    program = "import os, signal, time\nuntil = time.thread_time() + 0.1\nwhile time.thread_time() < until: sum(range(20_000))\n"
     if ending == "SIGTERM":
         program += "os.kill(os.getpid(), signal.SIGTERM)\nwhile True: time.sleep(1)\n"
     (tmp_path / "work.py").write_text(program)

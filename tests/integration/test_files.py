@@ -145,7 +145,7 @@ def test_what_a_target_cannot_hold_is_said(profile):
 @pytest.mark.parametrize("name", FORMATS)
 def test_run_writes_every_format_and_says_what_opens_it(tmp_path, name):
     # Not a clock alone in the loop: under Windows looking at it is a system call, and the thread would be in no other place.
-    program = "import time\nuntil = time.thread_time() + 0.05\nwhile time.thread_time() < until: sum(range(5000))"
+    program = "import time\nuntil = time.thread_time() + 0.2\nwhile time.thread_time() < until: sum(range(20_000))"
     done = run("run", "--interval", "1", "--format", name, "-c", program, cwd=tmp_path)
     assert done.returncode == 0
     where = rf"spprof: the profile is in (.+{re.escape(FORMATS[name][0])}); (.+)\n"
