@@ -7,8 +7,10 @@ over the folder.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +21,9 @@ RELEASE = "bookworm"
 
 def obstacle() -> str | None:
     """Why nothing can be made here, or None."""
-    if os.uname().machine != "x86_64":
+    if sys.platform != "linux":
+        return "this is not Linux"
+    if platform.machine() != "x86_64":
         return "the toolchain is made for x86_64"
     for program in ("apt-get", "dpkg-deb", "cargo", "cc"):
         if shutil.which(program) is None:

@@ -9,8 +9,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import systems
 
 NAMES = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15", "3.13t", "3.14t", "3.15t")
 """Every interpreter that spprof supports, in the order in which they are tested."""
@@ -72,15 +75,25 @@ def _candidates(name: str, uv: str | None) -> Iterator[str]:
         # A shim of pyenv exists for every version, but runs only the one that is switched on.
         if Path(folder).name == "shims":
             continue
-        for executable in (f"python{name}", f"python{name.rstrip('t')}", "python3"):
+        for executable in systems.executables(name, sys.platform):
             path = shutil.which(executable, path=folder)
             if path is not None:
                 yield path
+    yield from _known_to_launcher()
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     for version in sorted(pyenv.glob(f"versions/{name.rstrip('t')}.*"), reverse=True):
         yield str(version / "bin" / "python3")
     if uv is not None:
         yield from _installed_by_uv(uv)
+
+
+def _known_to_launcher() -> list[str]:
+    """What Windows' own launcher of interpreters knows: asked for a list, because it may install what is asked for by name."""
+    launcher = shutil.which("py") if sys.platform == "win32" else None
+    if launcher is None:
+        return []
+    done = subprocess.run([launcher, "-0p"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return systems.launcher_paths(done.stdout)
 
 
 def _installed_by_uv(uv: str) -> Iterator[str]:

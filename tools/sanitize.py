@@ -150,10 +150,10 @@ def main() -> int:
     if tools is None:
         return 1
     flags = "-Zsanitizer=address -Zexternal-clangrt -Cforce-frame-pointers=yes" if options.tool == "asan" else ""
-    wheel = options.wheel or build(tools / "maturin", python, options.tool, flags)
+    wheel = options.wheel or build(tools.program("maturin"), python, options.tool, flags)
     packages = [str(wheel), *checks.TEST_REQUIREMENTS]
-    binaries = checks.make_environment(runner, uv, f"sanitize-{options.tool}", python, packages, live=True)
-    if binaries is None:
+    made = checks.make_environment(runner, uv, f"sanitize-{options.tool}", python, packages, live=True)
+    if made is None:
         return 1
     logs = WORK / f"logs-{options.tool}"
     shutil.rmtree(logs, ignore_errors=True)
@@ -164,7 +164,7 @@ def main() -> int:
         environment["LD_PRELOAD"] = str(runtime())
         settings = ("detect_leaks=0", "handle_segv=0", "handle_sigbus=0", "allocator_may_return_null=1")
         environment["ASAN_OPTIONS"] = ":".join([*settings, f"log_path={logs / 'log'}"])
-        status = pytest(binaries / "python", options.file or ASAN_TESTS, environment)
+        status = pytest(made.program("python"), options.file or ASAN_TESTS, environment)
     else:
         memcheck = [
             "valgrind",
@@ -176,7 +176,7 @@ def main() -> int:
         # A child leaves what belongs to its parent where it is: it must not touch what may be locked.
         memcheck.append("--child-silent-after-fork=yes")
         memcheck += [f"--log-file={logs / 'log.%p'}"]
-        status = pytest(binaries / "python", options.file or VALGRIND_TESTS, environment, memcheck)
+        status = pytest(made.program("python"), options.file or VALGRIND_TESTS, environment, memcheck)
     about_us = list(reports(logs))
     for report in about_us:
         print(report)

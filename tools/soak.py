@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 import interpreters
+from systems import VirtualEnvironment
 
 ROOT = Path(__file__).resolve().parent.parent
 VENVS = ROOT / ".work" / "venvs"
@@ -44,7 +45,10 @@ def soak(name: str, python: Path, seconds: float, seed: int) -> bool:
         try:
             output, _ = process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
     if process.returncode and not verdict:
         verdict = f"exit status {process.returncode}"
@@ -63,7 +67,7 @@ def main() -> int:
     names = options.python or [name for name in interpreters.NAMES if (VENVS / name).exists()]
     ended_well = True
     for name in names:
-        python = VENVS / name / "bin" / "python"
+        python = VirtualEnvironment(VENVS / name).program("python")
         if not python.exists():
             print(f"{python} is missing; run tools/test.py --only python --python {name} first")
             return 2

@@ -12,6 +12,9 @@ HTML:    the report in headless Chromium, under one interpreter.
 Systems: what can be built and run here for Windows (`tools/wine.py`) and aarch64 (`tools/cross.py --quick`). Without
          `--quick` that links for musl and macOS as well, which would not fit into an hour with all the rest.
 
+On Windows some of that makes no sense, and of the tests those are run that `tools/systems.py` names; what is left out is named
+at the end, with the reason.
+
 A few tests measure a live process on a machine that others use as well, and what has one chance in ten thousand to go
 wrong does so in some run of five thousand tests. So up to three that failed are run once more, by themselves; those that
 then pass are named at the end, and one that is named there twice is a fault to be found.
@@ -24,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import platform
@@ -40,6 +44,8 @@ from pathlib import Path
 
 import foreign_rust
 import interpreters
+import systems
+from systems import VirtualEnvironment
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / ".work"
@@ -112,6 +118,8 @@ class Runner:
     """Runs steps and keeps what became of each."""
 
     environment: dict[str, str]
+    system: str = sys.platform
+    """The one that this runs on; tests say another one."""
     results: list[tuple[str, str, float]] = field(default_factory=list)
     """Name, `ok` or what went wrong, and seconds of each step that was run."""
     left_out: list[str] = field(default_factory=list)
@@ -147,7 +155,7 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 start_new_session=True,
             )
@@ -157,10 +165,11 @@ class Runner:
         watchdog = threading.Timer(STEP_LIMIT_SECONDS, _end_group, (process, timed_out))
         watchdog.start()
         assert process.stdout is not None
-        for line in process.stdout:
-            output.append(line)
-            if live:
-                print(line, end="", flush=True)
+        with process.stdout:
+            for line in process.stdout:
+                output.append(line)
+                if live:
+                    print(line, end="", flush=True)
         status = process.wait()
         watchdog.cancel()
         if timed_out.is_set():
@@ -204,6 +213,16 @@ class Runner:
             self.second_try += [f"{name}: {test}" for test in failed]
         return True
 
+    def leaves_out(self, part: str) -> bool:
+        """Whether a part of the checks is not for this system; then the end of the run says so."""
+        reason = systems.why_not(part, self.system)
+        if reason is None:
+            return False
+        with self.lock:
+            # Once, however many interpreters it is left out for.
+            self.left_out += [line for line in [f"{part} ({reason})"] if line not in self.left_out]
+        return True
+
     def finish(self, name: str, outcome: str, start: float, output: Sequence[str], live: bool) -> bool:
         """Notes what became of a step, and shows the output of one that was not live."""
         with self.lock:
@@ -224,6 +243,9 @@ def failed_tests(cache: Path) -> list[str]:
 def _end_group(process: subprocess.Popen[str], timed_out: threading.Event) -> None:
     """Ends a step that hangs: pytest's faulthandler answers SIGABRT with every thread's traceback."""
     timed_out.set()
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], stdout=subprocess.DEVNULL, check=False)
+        return
     for number in (signal.SIGABRT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -239,94 +261,103 @@ def rust(run: Runner) -> None:
     # What only the benchmarks are built with.
     hooks = ["--locked", "-p", "spprof-python", "--features", "bench", "--all-targets", "--", "-D", "warnings"]
     run.run("cargo clippy, hooks", ["cargo", "clippy", *hooks])
-    floor = ["--locked", "--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor"]
-    run.run("cargo fmt, floor", ["cargo", "fmt", "--manifest-path", "benches/floor/Cargo.toml", "--check"])
-    run.run("cargo clippy, floor", ["cargo", "clippy", *floor, "--", "-D", "warnings"])
+    if not run.leaves_out("floor"):
+        floor = ["--locked", "--manifest-path", "benches/floor/Cargo.toml", "--target-dir", "target/floor"]
+        run.run("cargo fmt, floor", ["cargo", "fmt", "--manifest-path", "benches/floor/Cargo.toml", "--check"])
+        run.run("cargo clippy, floor", ["cargo", "clippy", *floor, "--", "-D", "warnings"])
     run.run("cargo test", ["cargo", "test", "--locked", "--workspace", "--exclude", "spprof-python", "--no-fail-fast"])
     injecting = ["--locked", "-p", "capture", "--features", "inject-faults", "--lib"]
     run.run("cargo clippy, wrong values", ["cargo", "clippy", *injecting, "--tests", "--", "-D", "warnings"])
     run.run("cargo test, wrong values", ["cargo", "test", *injecting, "injection"])
     run.run("cargo fmt, fuzz", ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
-    run.run("fuzz", [sys.executable, "tools/fuzz.py", "--seconds", "30"])
+    if not run.leaves_out("fuzz"):
+        run.run("fuzz", [sys.executable, "tools/fuzz.py", "--seconds", "30"])
 
 
-def lint(run: Runner, tools: Path) -> None:
+def lint(run: Runner, tools: VirtualEnvironment) -> None:
     """Style and types of the Python files."""
-    run.run("ruff check", [tools / "ruff", "check"])
-    run.run("ruff format", [tools / "ruff", "format", "--check"])
+    run.run("ruff check", [tools.program("ruff"), "check"])
+    run.run("ruff format", [tools.program("ruff"), "format", "--check"])
     checked = ["python/spprof", "python/spprof.data/purelib", "tools", "benches/run.py"]
-    run.run("mypy", [tools / "mypy", "--strict", *checked])
+    run.run("mypy", [tools.program("mypy"), "--strict", *checked])
 
 
-def build_wheel(run: Runner, tools: Path, kind: str, python: str, features: Sequence[str] = ()) -> Path | None:
+def build_wheel(
+    run: Runner, tools: VirtualEnvironment, kind: str, python: str, features: Sequence[str] = ()
+) -> Path | None:
     """The wheel of `kind`, which is `abi3` or the name of a free-threaded interpreter; None if it cannot be built.
 
     `features` are those of cargo for `crates/python`; a wheel with some needs a `kind` of its own.
     """
     folder = WORK / "wheels" / kind
     shutil.rmtree(folder, ignore_errors=True)
-    options = ["--release", "--locked", "--compatibility", "linux", "--interpreter", python]
+    options = ["--release", "--locked", *systems.wheel_options(run.system), "--interpreter", python]
     if features:
         options += ["--features", ",".join(features)]
-    if not run.run(f"wheel {kind}", [tools / "maturin", "build", *options, "--out", folder]):
+    if not run.run(f"wheel {kind}", [tools.program("maturin"), "build", *options, "--out", folder]):
         return None
     (wheel,) = folder.glob("*.whl")
     return wheel
 
 
-def make_environment(run: Runner, uv: Path, name: str, python: str, packages: Sequence[str], live: bool) -> Path | None:
-    """The `bin` folder of a new virtual environment with `packages`; None if it cannot be made.
+def make_environment(
+    run: Runner, uv: Path, name: str, python: str, packages: Sequence[str], live: bool
+) -> VirtualEnvironment | None:
+    """A new virtual environment with `packages`; None if it cannot be made.
 
     uv makes it, because it can do so for interpreters without ensurepip.
     """
-    folder = WORK / "venvs" / name
-    if not run.run(f"environment {name}", [uv, "venv", "--quiet", "--clear", "--python", python, folder], live=live):
+    made = VirtualEnvironment(WORK / "venvs" / name, run.system)
+    create: list[str | Path] = [uv, "venv", "--quiet", "--clear", "--python", python, made.folder]
+    if not run.run(f"environment {name}", create, live=live):
         return None
-    binaries = folder / "bin"
     # No builds: where the last release of a package has no wheel for this interpreter, an earlier one has.
-    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-build", "--python", binaries / "python"]
-    return binaries if run.run(f"install {name}", [*install, *packages], live=live) else None
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-build", "--python", made.program("python")]
+    return made if run.run(f"install {name}", [*install, *packages], live=live) else None
 
 
 def test_interpreter(
     run: Runner, uv: Path, name: str, python: str, wheel: Path, keyword: str | None, live: bool
 ) -> None:
     """All tests, with the wheel, under one interpreter."""
-    binaries = make_environment(run, uv, name, python, [str(wheel), *TEST_REQUIREMENTS], live)
-    if binaries is None:
+    made = make_environment(run, uv, name, python, [str(wheel), *TEST_REQUIREMENTS], live)
+    if made is None:
         return
-    python_binary = binaries / "python"
+    python_binary = made.program("python")
     apart = [f"--ignore={folder}" for folder in (HTML_TESTS, IPYTHON_TESTS, NEIGHBOUR_TESTS, CONSUMERS)]
-    run.run_tests(f"pytest {name}", python_binary, [*apart, "tests"], keyword=keyword, live=live)
+    tests = systems.tests(run.system)
+    run.run_tests(f"pytest {name}", python_binary, [*apart, *tests], keyword=keyword, live=live)
     if name in JIT_PYTHONS:
         jit = {"PYTHON_JIT": "1"}
         run.run_tests(f"pytest {name}, JIT", python_binary, [JIT_TESTS], environment=jit, keyword=keyword, live=live)
     if keyword is None:
         soak: list[str | Path] = [sys.executable, "tools/soak.py", "--minutes", SOAK_MINUTES, "--python", name]
         run.run(f"soak {name}", soak, live=live)
-        if name in SUITE_PYTHONS:
+        if name in SUITE_PYTHONS and not run.leaves_out("CPython's tests"):
             run.run(f"CPython's tests {name}", [sys.executable, "tools/cpython_suite.py", "--python", name], live=live)
-    if name in NEIGHBOUR_PYTHONS:
+    if name in NEIGHBOUR_PYTHONS and not run.leaves_out("neighbours"):
         neighbours(run, uv, name, python, wheel, keyword, live)
 
 
 def neighbours(run: Runner, uv: Path, name: str, python: str, wheel: Path, keyword: str | None, live: bool) -> None:
     """The tests beside libraries of others, in an environment that has them."""
     packages = [str(wheel), *TEST_REQUIREMENTS, *NEIGHBOURS]
-    binaries = make_environment(run, uv, f"{name}-neighbours", python, packages, live)
-    if binaries is not None:
-        run.run_tests(f"neighbours {name}", binaries / "python", [NEIGHBOUR_TESTS], keyword=keyword, live=live)
+    made = make_environment(run, uv, f"{name}-neighbours", python, packages, live)
+    if made is not None:
+        run.run_tests(f"neighbours {name}", made.program("python"), [NEIGHBOUR_TESTS], keyword=keyword, live=live)
 
 
 def test_ipython(run: Runner, uv: Path, python: str, wheel: Path, keyword: str | None) -> None:
     """The tests of the IPython magics, in an environment with IPython."""
     packages = [str(wheel), *TEST_REQUIREMENTS, "ipython"]
-    binaries = make_environment(run, uv, "ipython", python, packages, live=True)
-    if binaries is not None:
-        run.run_tests("pytest ipython", binaries / "python", [IPYTHON_TESTS], keyword=keyword)
+    made = make_environment(run, uv, "ipython", python, packages, live=True)
+    if made is not None:
+        run.run_tests("pytest ipython", made.program("python"), [IPYTHON_TESTS], keyword=keyword)
 
 
-def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str], options: argparse.Namespace) -> None:
+def python_tests(
+    run: Runner, uv: Path, tools: VirtualEnvironment, pythons: Mapping[str, str], options: argparse.Namespace
+) -> None:
     """Wheels, stubs, offsets, and the tests under every interpreter."""
     wheels: dict[str, Path | None] = {}
     for name, python in pythons.items():
@@ -338,16 +369,24 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
         # stubtest has no complaint about a module without stubs.
         run.finish("stubtest", f"FAILED: {STUBS} is missing", time.monotonic(), [], live=True)
     elif stubs_wheel is not None:
-        install: list[str | Path] = [uv, "pip", "install", "--quiet", "--reinstall", "--python", tools / "python"]
+        install: list[str | Path] = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--reinstall",
+            "--python",
+            tools.program("python"),
+        ]
         if run.run("install stubtest", [*install, stubs_wheel]):
-            run.run("stubtest", [tools / "python", "-m", "mypy.stubtest", "spprof._native"])
+            run.run("stubtest", [tools.program("python"), "-m", "mypy.stubtest", "spprof._native"])
     built = [wheel for wheel in wheels.values() if wheel is not None]
-    if built and platform.machine() == "x86_64":
+    if built and platform.machine() in ("x86_64", "AMD64") and not run.leaves_out("handler calls"):
         run.run("handler calls", [sys.executable, "tools/handler_calls.py", *built])
-    if stubs_wheel is not None and "3.12" in pythons and shutil.which("valgrind"):
+    if stubs_wheel is not None and "3.12" in pythons and not run.leaves_out("valgrind") and shutil.which("valgrind"):
         run.run("valgrind", [sys.executable, "tools/sanitize.py", "valgrind", "--wheel", stubs_wheel])
     with_headers = [python for python in pythons.values() if interpreters.has_headers(python)]
-    if with_headers:
+    if with_headers and not run.leaves_out("layouts"):
         run.run("layouts", [sys.executable, "tools/layouts/generate.py", "--check", *with_headers])
 
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -358,7 +397,7 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
             pool.submit(test_interpreter, run, uv, name, python, wheel, options.keyword, options.jobs == 1)
     ipython_name = next((name for name in TOOLS_PYTHONS if name in pythons), None)
     ipython_wheel = wheels.get("abi3")
-    if ipython_name is not None and ipython_wheel is not None:
+    if ipython_name is not None and ipython_wheel is not None and not run.leaves_out("IPython"):
         test_ipython(run, uv, pythons[ipython_name], ipython_wheel, options.keyword)
     if stubs_wheel is not None:
         consumers(run, uv, pythons, stubs_wheel, options.keyword)
@@ -366,6 +405,8 @@ def python_tests(run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str],
 
 def consumers(run: Runner, uv: Path, pythons: Mapping[str, str], wheel: Path, keyword: str | None) -> None:
     """The tools that people open our files with."""
+    if run.leaves_out("consumers"):
+        return
     missing = [tool for tool in CONSUMERS_TOOLS if shutil.which(tool) is None]
     name = next((name for name in CONSUMERS_PYTHONS if name in pythons), None)
     if missing or name is None:
@@ -387,30 +428,32 @@ def consumers(run: Runner, uv: Path, pythons: Mapping[str, str], wheel: Path, ke
     inferno = WORK / "inferno"
     cargo: list[str | Path] = ["cargo", "install", "--quiet", "--root", inferno, *INFERNO]
     if run.run("install speedscope and Firefox Profiler", npm) and run.run("install inferno", cargo):
-        binaries = make_environment(run, uv, "consumers", pythons[name], packages, live=True)
-        if binaries is not None:
+        made = make_environment(run, uv, "consumers", pythons[name], packages, live=True)
+        if made is not None:
             environment = {
                 "SPPROF_NODE_MODULES": str(node / "node_modules"),
                 "INFERNO_FLAMEGRAPH": str(inferno / "bin" / "inferno-flamegraph"),
             }
-            run.run_tests("consumers", binaries / "python", [CONSUMERS], environment=environment, keyword=keyword)
+            run.run_tests("consumers", made.program("python"), [CONSUMERS], environment=environment, keyword=keyword)
 
 
 def html_tests(
-    run: Runner, uv: Path, tools: Path, pythons: Mapping[str, str], options: argparse.Namespace
+    run: Runner, uv: Path, tools: VirtualEnvironment, pythons: Mapping[str, str], options: argparse.Namespace
 ) -> list[str]:
     """The tests of the HTML report under one interpreter; returns what they lack."""
+    if run.leaves_out("html"):
+        return []
     if not any(map(shutil.which, BROWSERS)):
         return ["html (Chromium)"]
     name = next((name for name in TOOLS_PYTHONS if name in pythons), next(iter(pythons)))
-    binaries: Path | None = WORK / "venvs" / name / "bin"
+    made: VirtualEnvironment | None = VirtualEnvironment(WORK / "venvs" / name, run.system)
     if options.only == "html":
         wheel = build_wheel(run, tools, wheel_kind(name), pythons[name])
         if wheel is None:
             return []
-        binaries = make_environment(run, uv, name, pythons[name], [str(wheel), *TEST_REQUIREMENTS], live=True)
-    if binaries is not None:
-        run.run_tests("html", binaries / "python", [HTML_TESTS], keyword=options.keyword)
+        made = make_environment(run, uv, name, pythons[name], [str(wheel), *TEST_REQUIREMENTS], live=True)
+    if made is not None:
+        run.run_tests("html", made.program("python"), [HTML_TESTS], keyword=options.keyword)
     return []
 
 
@@ -424,10 +467,11 @@ def find_uv(run: Runner) -> Path | None:
     on_path = shutil.which("uv")
     if on_path is not None:
         return Path(on_path)
-    folder = WORK / "uv"
-    uv = folder / "bin" / "uv"
-    if not uv.exists() and run.run("virtual environment for uv", [sys.executable, "-m", "venv", "--clear", folder]):
-        run.run("install uv", [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "uv"])
+    made = VirtualEnvironment(WORK / "uv", run.system)
+    uv = made.program("uv")
+    create: list[str | Path] = [sys.executable, "-m", "venv", "--clear", made.folder]
+    if not uv.exists() and run.run("virtual environment for uv", create):
+        run.run("install uv", [made.program("python"), "-m", "pip", "install", "--quiet", "uv"])
     return uv if uv.exists() else None
 
 
@@ -442,13 +486,15 @@ def clean_environment() -> dict[str, str]:
 
 def other_systems(run: Runner) -> None:
     """What is known of the systems that this machine is not. Both wait often, for packages and for programs that sleep."""
+    if run.leaves_out("other systems"):
+        return
     obstacle = foreign_rust.obstacle()
     if obstacle is not None:
         run.left_out.append(f"Windows, aarch64 ({obstacle})")
         return
     run.left_out.append("musl, macOS (python3 tools/cross.py)")
     steps: dict[str, list[str | Path]] = {
-        "Windows": [ROOT / "tools/wine.py", "--python", WINDOWS_PYTHON],
+        "Windows": [ROOT / "tools/wine.py", "--quick", "--python", WINDOWS_PYTHON],
         "aarch64": [ROOT / "tools/cross.py", "--quick"],
     }
     with ThreadPoolExecutor(len(steps)) as pool:
@@ -476,6 +522,9 @@ def parse_options() -> argparse.Namespace:
 
 def main() -> int:
     """Runs what the command line asks for and returns the exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What others print is shown as far as this console can.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parse_options()
     WORK.mkdir(exist_ok=True)
     run = Runner(clean_environment())

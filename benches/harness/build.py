@@ -14,6 +14,7 @@ INSIDE = ROOT / "benches" / "inside"
 sys.path.insert(0, str(ROOT / "tools"))
 import interpreters  # noqa: E402
 import test as checks  # noqa: E402 - tools/test.py, which knows how to make all this
+from systems import VirtualEnvironment  # noqa: E402
 
 WORK = checks.WORK
 FLOOR_TARGET = ROOT / "target" / "floor"
@@ -94,8 +95,8 @@ def build(name: str, *, rebuild: bool) -> Built:
     floor = ["cargo", "build", "--release", "--locked", "--manifest-path", manifest, "--target-dir", FLOOR_TARGET]
     if not run.run("floor", [*map(str, floor)]):
         raise BuildError("The library of the floor could not be built.")
-    tools = WORK / "venvs" / "tools" / "bin"
-    if not (tools / "maturin").exists():
+    tools = VirtualEnvironment(WORK / "venvs" / "tools")
+    if not tools.program("maturin").exists():
         made = checks.make_environment(run, uv, "tools", str(interpreter), checks.TOOLS, True)
         if made is None:
             raise BuildError("The build tools could not be installed.")

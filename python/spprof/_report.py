@@ -61,14 +61,20 @@ def place(filename: str, lineno: int) -> str:
 
 
 def _known_part(filename: str) -> str:
-    for folder in ("site-packages", "dist-packages"):
-        _, found, rest = filename.rpartition(f"{os.sep}{folder}{os.sep}")
-        if found:
-            return rest
-    parts = filename.split(os.sep)
-    for at, (part, following) in enumerate(zip(parts, parts[1:])):
-        if part in ("lib", "lib64") and following.startswith("python") and at + 2 < len(parts):
-            return os.sep.join(parts[at + 2 :])
+    # A profile of one system is read on another as well.
+    parts = filename.replace("\\", "/").split("/")
+    folders = parts[:-1]
+
+    def below(depth: int) -> str:
+        return filename[sum(len(part) + 1 for part in parts[:depth]) :]
+
+    for depth in range(len(folders), 1, -1):
+        if folders[depth - 1] in ("site-packages", "dist-packages"):
+            return below(depth)
+    for depth, (part, following) in enumerate(zip(folders, folders[1:]), 2):
+        is_of_unix = part in ("lib", "lib64") and following.startswith("python")
+        if is_of_unix or (part.startswith(("Python", "cpython-")) and following.lower() == "lib"):
+            return below(depth)
     try:
         here = os.getcwd().rstrip(os.sep) + os.sep
     except OSError:  # it was removed

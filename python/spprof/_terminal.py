@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 
 # Not from `typing`, whose import takes longer than all of ours.
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 _DEFAULT_WIDTH = 100
 # Below this nothing readable fits; longer lines than the terminal's are the lesser evil.
 _MIN_WIDTH = 48
+
+# For SetConsoleMode of Windows (consoleapi.h).
+_ENABLE_VIRTUAL_TERMINAL_PROCESSING = 4
 
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -72,9 +76,32 @@ def style_of(stream: TextIO | None) -> Style:
     except ValueError:  # it is closed
         is_terminal = False
     colours = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    if sys.platform == "win32":
+        colours = colours and _console_takes_colours(stream)
     # One without an encoding, as a StringIO, takes any text.
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return Style(_width(stream, is_terminal), colours=colours, encoding=encoding)
+
+
+if sys.platform == "win32":
+
+    def _console_takes_colours(stream: TextIO) -> bool:
+        """Has a console understand the sequences of terminals, as those since Windows 10 do when they are asked to.
+
+        What is no console, such as NUL, is a terminal for `isatty`.
+        """
+        import ctypes
+        import msvcrt
+
+        kernel32 = ctypes.WinDLL("kernel32")
+        mode = ctypes.c_uint32()
+        try:
+            handle = ctypes.c_void_p(msvcrt.get_osfhandle(stream.fileno()))
+        except (OSError, ValueError):
+            return False
+        if not kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
+            return False
+        return bool(kernel32.SetConsoleMode(handle, mode.value | _ENABLE_VIRTUAL_TERMINAL_PROCESSING))
 
 
 def _width(stream: TextIO, is_terminal: bool) -> int:

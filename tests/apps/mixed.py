@@ -24,6 +24,10 @@ import zlib
 
 import spprof
 
+if sys.platform == "win32":
+    sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "integration"))
+    import windows_state
+
 INTERVAL_MS = 1
 SESSION_S = 3
 
@@ -124,12 +128,13 @@ def extension(rng):
     collections.Counter("mississippi" * 50)
 
 
+C_LIBRARY = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
 
 
 def callback(rng):
     numbers = (ctypes.c_int * 100)(*(rng.randrange(1000) for _ in range(100)))
-    ctypes.CDLL(None).qsort(numbers, 100, ctypes.sizeof(ctypes.c_int), COMPARE(lambda a, b: a[0] - b[0]))
+    C_LIBRARY.qsort(numbers, 100, ctypes.sizeof(ctypes.c_int), COMPARE(lambda a, b: a[0] - b[0]))
     assert list(numbers) == sorted(numbers)
 
 
@@ -192,6 +197,8 @@ def check(profile, native_id, began, ended):
 
 
 def resident_kib():
+    if sys.platform == "win32":
+        return windows_state.private_bytes() // 1024
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
 
@@ -222,7 +229,7 @@ def run(over):
         after_start = clocks()
         until = min(time.monotonic() + SESSION_S, end)
         while time.monotonic() < until:
-            if rng.random() < 0.05:
+            if hasattr(os, "fork") and rng.random() < 0.05:
                 fork(rng)
                 COUNTS["fork"] += 1
             elif rng.random() < 0.05:

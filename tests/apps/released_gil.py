@@ -26,7 +26,7 @@ BLOCK = bytes(range(256)) * 4096
 
 
 def stat(is_over):
-    while not is_over[0]: os.stat("/proc")  # fmt: skip  # noqa: E701
+    while not is_over[0]: os.stat(os.sep)  # fmt: skip  # noqa: E701
 
 
 def digest(is_over):
@@ -35,7 +35,8 @@ def digest(is_over):
 
 def write_file(is_over):
     with tempfile.TemporaryFile(buffering=0) as file:
-        while not is_over[0]: os.pwrite(file.fileno(), BLOCK, 0)  # fmt: skip  # noqa: E701
+        number = file.fileno()
+        while not is_over[0]: os.write(number, BLOCK) and os.lseek(number, 0, os.SEEK_SET)  # fmt: skip  # noqa: E701
 
 
 def sleep(is_over):

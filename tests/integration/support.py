@@ -3,6 +3,7 @@
 import dis
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,12 @@ PACKAGE_DIRECTORY = os.path.dirname(os.path.abspath(spprof.__file__)) + os.sep
 
 #: What `spin` does between two looks at its clock. On Windows a look is a system call, and the thread would be in it all the time.
 WORK = range(20_000 if sys.platform == "win32" else 1)
+
+#: The exit status of an interpreter that Ctrl-C ended; STATUS_CONTROL_C_EXIT on Windows.
+INTERRUPTED = 0xC000013A if sys.platform == "win32" else -signal.SIGINT
+
+#: A thread's CPU clock may be behind by so much: Windows sets it forward in steps of 15.6 ms.
+CPU_CLOCK_STEP_NS = 16_000_000 if sys.platform == "win32" else 0
 
 #: The number of read(2), as /proc/self/task/*/syscall shows it: under qemu-user, that of the machine below (tools/cross.py).
 READ_CALL = {"x86_64": 0, "aarch64": 63}.get(os.environ.get("SPPROF_TESTS_SYSTEM_CALLS_OF", platform.machine()))
@@ -115,7 +122,8 @@ def _wait_until_let_go(ident):
     while True:
         frame = sys._current_frames().get(ident)
         seen = frame and (frame, frame.f_lasti)
-        if seen and seen == before and dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("CALL"):
+        # 3.11 has PRECALL as well, which does the whole call where it is specialised.
+        if seen and seen == before and "CALL" in dis.opname[frame.f_code.co_code[frame.f_lasti]]:
             return
         before = seen
         time.sleep(0.001)

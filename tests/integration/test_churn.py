@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import sys
 
 from support import run_python
 
@@ -15,7 +16,8 @@ def test_functions_that_are_gone_are_named_rightly():
     seen = json.loads(run_python(APPS / "churn.py", WALL_S))
 
     assert seen["made"] > 1000
-    assert seen["generated_frames"] > 100
+    # What rate Wine reaches says nothing.
+    assert seen["generated_frames"] > (10 if sys.platform == "win32" else 100)
     assert seen["mistakes"] == []
     assert seen["strangers"] == []
     assert seen["dropped"] == 0

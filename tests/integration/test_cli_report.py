@@ -8,7 +8,7 @@ import sys
 import pytest
 import spprof
 from handwritten import STACKS, collapsed
-from spprof import cli
+from spprof import _report, cli
 from spprof.cli import _files
 
 
@@ -148,6 +148,27 @@ the profiler took 12.0 ms of CPU time (0.40 %); 3.4 MB of memory
 )
 def test_the_report(profile_path, arguments, expected):
     assert report(profile_path, *arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("filename", "shown"),
+    [
+        ("/usr/lib/python3.12/json/decoder.py", "json/decoder.py"),
+        ("/srv/.venv/lib64/python3.12/site-packages/numpy/core.py", "numpy/core.py"),
+        ("/usr/lib/python3/dist-packages/apt/cache.py", "apt/cache.py"),
+        (r"C:\Python312\Lib\json\decoder.py", r"json\decoder.py"),
+        (r"C:\uv\cpython-3.11.9-windows-x86_64-none\Lib\os.py", "os.py"),
+        (r"D:\a b\.venv\Lib\site-packages\numpy\core.py", r"numpy\core.py"),
+        (r"C:\srv\lib\x.py", r"C:\srv\lib\x.py"),
+        ("/srv/lib/python", "/srv/lib/python"),
+        ("/srv/site-packages", "/srv/site-packages"),
+        ("<string>", "<string>"),
+        (os.path.join(os.getcwd(), "app", "main.py"), os.path.join("app", "main.py")),
+    ],
+)
+def test_a_place_is_short_whatever_system_it_is_of(filename, shown):
+    assert _report.place(filename, 0) == shown
+    assert _report.place(filename, 7) == f"{shown}:7"
 
 
 def test_a_limit_of_0_shows_all(profile_path):

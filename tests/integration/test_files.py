@@ -145,7 +145,7 @@ def test_what_a_target_cannot_hold_is_said(profile):
 @pytest.mark.parametrize("name", FORMATS)
 def test_run_writes_every_format_and_says_what_opens_it(tmp_path, name):
     # Not a clock alone in the loop: under Windows looking at it is a system call, and the thread would be in no other place.
-    program = "import time\nuntil = time.thread_time() + 0.05\nwhile time.thread_time() < until: sum(range(5000))"
+    program = "import time\nuntil = time.thread_time() + 0.2\nwhile time.thread_time() < until: sum(range(20_000))"
     done = run("run", "--interval", "1", "--format", name, "-c", program, cwd=tmp_path)
     assert done.returncode == 0
     where = rf"spprof: the profile is in (.+{re.escape(FORMATS[name][0])}); (.+)\n"
@@ -197,6 +197,17 @@ def test_a_large_number_is_marshalled_as_python_does(tmp_path):
     profile.save(tmp_path / "a.pstats")
     content = (tmp_path / "a.pstats").read_bytes()
     assert marshal.loads(content) == {("~", 0, "f"): (1, 1, 5e-9, 5e-9, {})}
+
+
+@pytest.mark.parametrize("path", ["absent.json", "absent/below.json", "file/below.json", "."])
+def test_a_file_that_cannot_be_read_raises_what_open_raises(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    raised = []
+    for read in (open, spprof.Profile.load):
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the two are compared
+            read(tmp_path / path)
+        raised.append((type(caught.value), caught.value.errno, os.fspath(caught.value.filename)))
+    assert raised[0] == raised[1]
 
 
 def test_files_that_were_not_made_to_be_read_are_one_sentence(tmp_path):

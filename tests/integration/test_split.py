@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import sys
 
 import pytest
 from support import run_python
@@ -17,8 +18,9 @@ def strays(seen, interval_ms):
     """The shares that are off by more than three standard deviations."""
     spent_ns, samples, cpu_ns = seen["spent_ns"], seen["samples"], seen["cpu_ns"]
     count = sum(samples.values())
-    # At least half of the samples asked for: on a machine that others use, the CPU is not the program's all the time.
-    assert count > 0.5 * CPU_S * 1000 / interval_ms
+    # At least half of the samples asked for: on a machine that others use, the CPU is not the program's all the time. What rate
+    # Wine reaches says nothing.
+    assert count > (100 if sys.platform == "win32" else 0.5 * CPU_S * 1000 / interval_ms)
     found = []
     for name in ("seventy", "twenty", "ten"):
         truth = spent_ns[name] / sum(spent_ns.values())

@@ -474,7 +474,11 @@ fn out_of_memory(error: std::io::Error) -> PyErr {
 pub(crate) fn os_error(error: &std::io::Error, path: &std::path::Path) -> PyErr {
     match error.raw_os_error() {
         None if error.kind() == std::io::ErrorKind::OutOfMemory => PyMemoryError::new_err(()),
-        // The three-argument form picks the subclass, PermissionError for instance, and fills in `filename`.
+        // The form with a file name picks the subclass, PermissionError for instance. On Windows the number is the system's, and
+        // `errno` is what Python makes of it.
+        #[cfg(windows)]
+        Some(code) => PyOSError::new_err((0, strerror(code), path.to_owned(), code)),
+        #[cfg(not(windows))]
         Some(code) => PyOSError::new_err((code, strerror(code), path.to_owned())),
         None => PyOSError::new_err(format!("{}: {error}", path.display())),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -63,8 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         # Files are the verbs' to judge, so it is standard output; what is left in its buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if not isinstance(error, BrokenPipeError):
+        if not _is_of_closed_pipe(error):
             print(f"spprof {options.verb}: standard output cannot be written: {error.strerror}", file=sys.stderr)
         # A broken pipe needs no word: whoever read our output has seen enough.
         return 1
     return status
+
+
+def _is_of_closed_pipe(error: OSError) -> bool:
+    """Whether nobody reads any more: EPIPE, or on Windows EINVAL, which its C library makes of ERROR_NO_DATA."""
+    return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)

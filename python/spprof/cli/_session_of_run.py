@@ -48,7 +48,9 @@ def _finish(pid: int, output: str, output_format: str, clock: str | None, quiet:
 def _say(text: str) -> None:
     """Writes to standard error, wherever the program has led it."""
     stderr = sys.stderr
-    if stderr is not sys.__stderr__ or not isinstance(stderr, io.TextIOWrapper):
+    # A console of Windows takes bytes in an encoding of its own, which Python's stream does without.
+    is_console = sys.platform == "win32" and stderr.isatty()
+    if stderr is not sys.__stderr__ or not isinstance(stderr, io.TextIOWrapper) or is_console:
         stderr.write(text)
         stderr.flush()
         return

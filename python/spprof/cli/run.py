@@ -103,12 +103,14 @@ def act(options: argparse.Namespace) -> NoReturn:
 def _status_of(command: list[str], environment: dict[str, str]) -> int:
     """Runs a command to its end; its exit status, as `sys.exit` of Windows takes it: a signed number of 32 bits."""
     with subprocess.Popen(command, env=environment) as process:
-        # Ctrl-C is the program's to act on. A handler that does nothing is not inherited, as ignoring it would be.
-        before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
+        # Ctrl-C and Ctrl-Break are the program's to act on. A handler that does nothing is not inherited, as ignoring would be.
+        keys = [signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGINT)]
+        before = [signal.signal(number, lambda _number, _frame: None) for number in keys]
         try:
             status = process.wait()
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in zip(keys, before):
+                signal.signal(number, handler)
     return status - (1 << 32) if status >= 1 << 31 else status
 
 
