@@ -24,9 +24,9 @@ def strays(seen, interval_ms):
     found = []
     for name in ("seventy", "twenty", "ten"):
         truth = spent_ns[name] / sum(spent_ns.values())
-        # The standard deviation of a share `truth` seen in `count` independent samples.
-        deviation = math.sqrt(truth * (1 - truth) / count)
-        for what, counted in (("samples", samples), ("CPU time", cpu_ns)):
+        for what, counted, independent in (("samples", samples, count), ("CPU time", cpu_ns, seen["equal_samples"])):
+            # The standard deviation of a share `truth` seen in so many independent samples.
+            deviation = math.sqrt(truth * (1 - truth) / independent)
             share = counted[name] / sum(counted.values())
             if abs(share - truth) > 3 * deviation:
                 found.append(f"{name}, by {what}: {share:.4f} and not {truth:.4f} ± {deviation:.4f}")
