@@ -90,7 +90,7 @@ REGISTERED = (
 
 IGNORED = ("test_large_pool",)
 """Left out, with the profiler and without: a pool of 200 processes, of which each would look at itself once a millisecond. On
-two processors that are busy otherwise it comes to no end in the time a module has."""
+two processors that are busy otherwise it comes to no end in the time a module has; alone it passes."""
 
 EXPECTED: dict[str, str] = {
     "test.test_threading.ThreadTests.test_import_from_another_thread": THREADING_IMPORTED,
@@ -116,6 +116,8 @@ class Run:
     """By test, or by module where it ended without saying which: the end of the traceback, or the verdict."""
     modules: dict[str, str] = field(default_factory=dict)
     """The verdict on each module, as regrtest words it."""
+    tests: int = 0
+    """How many tests there were, those included that were skipped."""
 
     def suspects(self) -> list[str]:
         """The modules in which something failed."""
@@ -178,6 +180,7 @@ def run_modules(
         raise SystemExit(f"{python} -m test ran nothing:\n{text}")
     if report.exists():
         for case in ElementTree.parse(report).iter("testcase"):
+            run.tests += 1
             for child in case:
                 if child.tag in ("failure", "error"):
                     run.failures[case.get("name", "?")] = (child.text or "")[-2000:]
@@ -268,7 +271,7 @@ def compare(name: str, python: Path, modules: Sequence[str], jobs: int, limit_se
     for line in wrong:
         print(f"{name}: profile {line}")
     print(
-        f"{name}: {len(profiled.modules)} modules, {count} processes wrote a profile, "
+        f"{name}: {len(profiled.modules)} modules, {profiled.tests} tests, {count} processes wrote a profile, "
         f"{len(own)} failures that are ours, {time.monotonic() - start:.0f} s",
         flush=True,
     )
