@@ -114,10 +114,13 @@ def main() -> int:
     wanted = [name for name in options.benchmarks.split(",") if name]
     values = run(python, WORK / "profiled", wanted, path, profiles)
     begun, failed = ran(WORK / "profiled")
+    missing = sorted(set(wanted) - begun)
     own: set[str] = set()
     if failed:
         run(python, WORK / "plain", sorted(failed), None, profiles)
         own = failed - ran(WORK / "plain")[1]
+    for name in missing:
+        print(f"{name} was not begun; {WORK / 'profiled' / 'output.txt'} says why")
     for name in sorted(failed):
         print(f"{name} fails {'WITH THE PROFILER ONLY' if name in own else 'without the profiler as well'}")
     count, wrong = cpython_suite.check_profiles(ROOT / ".work" / "venvs" / options.python / "bin" / "python", profiles)
@@ -128,7 +131,7 @@ def main() -> int:
         f"{len(values)} values, {count} processes wrote a profile, {time.monotonic() - began:.0f} s"
     )
     shutil.rmtree(profiles, ignore_errors=True)
-    return 0 if values and count and not own and not wrong else 1
+    return 0 if values and count and not own and not wrong and not missing else 1
 
 
 if __name__ == "__main__":
