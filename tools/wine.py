@@ -13,7 +13,7 @@ The last lines say how each step ended, with its runner's own last line, and wha
 a step failed, and 0 where nothing can be done because this is another system.
 
 What Wine cannot show: how fast it is, cycle counters (`QueryThreadCycleTime` is not there, so the CPU time of threads comes in
-steps of 10 ms), the console, and anything of Python 3.14 or later, of which there is no such package.
+steps of 10 ms), Ctrl-Break, and anything of Python 3.14 or later, of which there is no such package.
 """
 
 from __future__ import annotations
