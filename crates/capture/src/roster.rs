@@ -306,10 +306,14 @@ impl Roster {
         }
     }
 
-    /// Takes the system's names once more: a thread without a `threading` name may have named itself since it was found.
+    /// Takes the system's names once more: a thread without a `threading` name may have named itself since it was found. One that
+    /// is gone by now keeps what it had.
     pub(crate) fn refresh_system_names(&self, recording: &mut Recording) {
-        for thread in self.threads.values().filter(|thread| !thread.is_named && !thread.has_ended) {
-            recording.rename_thread(thread.id, &system_name(thread.tid, thread.tid == platform::main_tid()));
+        let is_unnamed = |thread: &&LiveThread| !thread.is_named && !thread.has_ended;
+        for thread in self.threads.values().filter(is_unnamed) {
+            if let Some(name) = own_name(thread.tid) {
+                recording.rename_thread(thread.id, &name);
+            }
         }
     }
 
@@ -401,14 +405,17 @@ impl LiveThread {
     }
 }
 
-/// A name for a thread that `threading` does not know: the one it has in the system if it has one of its own, else a
-/// number. Every thread begins with the name of the one that made it, so the process's own name says nothing.
+/// The name that a thread has in the system if it is one of its own: every thread begins with the name of the one that made it,
+/// so the process's own name says nothing, nor does it in the main thread.
+fn own_name(tid: Tid) -> Option<String> {
+    let inherited = platform::thread_comm(platform::main_tid());
+    platform::thread_comm(tid).filter(|name| Some(name) != inherited.as_ref())
+}
+
+/// A name for a thread that `threading` does not know.
 fn system_name(tid: Tid, is_main: bool) -> String {
     if is_main {
         return "MainThread".to_owned();
     }
-    let inherited = platform::thread_comm(platform::main_tid());
-    platform::thread_comm(tid)
-        .filter(|name| Some(name) != inherited.as_ref())
-        .unwrap_or_else(|| format!("Thread-{tid}"))
+    own_name(tid).unwrap_or_else(|| format!("Thread-{tid}"))
 }
