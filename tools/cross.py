@@ -65,11 +65,9 @@ FREE_CRATES = ("interpreter", "profile", "formats")
 """Crates that know of no system."""
 
 OTHER_CALLS = "/proc/self/task/TID/syscall shows the system calls of the machine below"
-OWN_THREAD = "qemu-user has a thread of its own, in the child of a fork too, and /proc/self/task shows it"
 NOT_UNDER_QEMU = {
     "tests/integration/test_states.py::test_waiting_for_the_gil": OTHER_CALLS,
     "tests/integration/test_states.py::test_spinning": OTHER_CALLS,
-    "tests/integration/test_fork.py::test_the_child_is_not_profiled_and_the_parent_is": OWN_THREAD,
 }
 """Tests of the package that qemu-user cannot pass, and why."""
 CRATES_NOT_UNDER_QEMU = {
