@@ -14,6 +14,9 @@ import spprof
 
 THREADS = 4
 
+#: Functions that each thread makes at least, however long that takes where the machine is slow.
+LEAST = 300
+
 #: First line of the work, and how many lines it goes through as the numbers go up.
 LINE, LINES = 10, 200
 
@@ -29,7 +32,7 @@ def source(name, number):
 
 def churn(index, until, made):
     number = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or number < LEAST:
         name = f"made_{index}_{number}"
         namespace = {}
         exec(compile(source(name, number), f"<{name}>", "exec"), namespace)

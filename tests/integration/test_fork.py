@@ -13,7 +13,7 @@ if sys.platform == "win32":
     pytest.skip("there is no fork", allow_module_level=True)
 
 import spprof
-from support import INTERVAL_MS, Parking, frames_of, process_state, samples_of, spin
+from support import EMULATOR_THREADS, INTERVAL_MS, Parking, frames_of, process_state, samples_of, spin
 
 # What a child of a threaded program may do is what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
@@ -56,7 +56,7 @@ def test_the_child_is_not_profiled_and_the_parent_is():
             spprof.stop()
         state = process_state()
         assert state["timers"] == ""
-        assert len(state["threads"]) == 1
+        assert len(state["threads"]) == 1 + EMULATOR_THREADS
 
     spprof.start(interval_ms=INTERVAL_MS)
     spin(0.05)

@@ -5,7 +5,15 @@ import threading
 
 import pytest
 import spprof
-from support import process_state, resident_bytes, sample_clock_ns, samples_of, spin, thread_of
+from support import (
+    MOST_GROWTH_BYTES,
+    process_state,
+    resident_bytes,
+    sample_clock_ns,
+    samples_of,
+    spin,
+    thread_of,
+)
 
 SESSIONS = 20
 
@@ -38,7 +46,7 @@ def test_twenty_sessions_are_alike_and_leave_nothing():
         # What rate Wine reaches says nothing.
         assert tick_rates == pytest.approx([1000] * SESSIONS, rel=0.1)
         assert min(sample_rates) > 900
-    assert resident[19] - resident[4] <= 1 << 20
+    assert resident[19] - resident[4] <= MOST_GROWTH_BYTES
 
 
 def test_a_thousand_empty_sessions_leave_nothing():
@@ -53,7 +61,7 @@ def test_a_thousand_empty_sessions_leave_nothing():
     del profile
 
     assert process_state() == before
-    assert resident_bytes() - resident <= 1 << 20
+    assert resident_bytes() - resident <= MOST_GROWTH_BYTES
 
 
 def test_sessions_in_turn_from_several_threads():
