@@ -267,7 +267,7 @@ class Work:
         command: list[str | Path] = [
             "cargo",
             "build",
-            "-Zbuild-std=std,panic_abort",
+            "-Zbuild-std=std,panic_abort,test",
             "--manifest-path",
             crate / "Cargo.toml",
         ]
