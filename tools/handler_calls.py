@@ -40,7 +40,7 @@ HANDLERS = {
             "syscall",
         }
     ),
-    "capture::termination::on_sigterm": frozenset(),
+    "capture::termination::on_sigterm": frozenset({"__errno_location", "syscall"}),
 }
 """Each handler, and what of the C library it may call; all of it is async-signal-safe in glibc and musl."""
 

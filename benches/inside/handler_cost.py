@@ -63,8 +63,8 @@ def native_library():
     library.spprof_bench_cycles.restype = ctypes.c_uint64
     library.spprof_bench_handler_durations.restype = ctypes.c_uint64
     library.spprof_bench_walk_bare.argtypes = [ctypes.c_bool]
-    library.spprof_bench_watch_clocks.restype = ctypes.c_uint64
-    library.spprof_bench_watch_clocks.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint64]
+    library.spprof_bench_watch_threads.restype = ctypes.c_uint64
+    library.spprof_bench_watch_threads.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64, ctypes.c_uint64]
     library.spprof_bench_handler_durations.argtypes = [ctypes.c_size_t, ctypes.c_void_p]
     return library
 

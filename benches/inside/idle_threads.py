@@ -31,6 +31,14 @@ def switches(threads):
     return total
 
 
+def floor(native, seconds, interval_ms):
+    """The share of a core of a thread that asks the system what every look from outside must ask it, and nothing else."""
+    interval_ns, rounds = int(interval_ms * 1e6), int(1000 * seconds / interval_ms)
+    ids = [thread.native_id for thread in threading.enumerate()]
+    cpu_ns = native.spprof_bench_watch_threads((ctypes.c_uint32 * len(ids))(*ids), len(ids), rounds, interval_ns)
+    return {"threads": len(ids), "cpu_share": cpu_ns / (rounds * interval_ns)}
+
+
 def main(seconds, interval_ms):
     import threads_100_idle as program
 
@@ -48,26 +56,30 @@ def main(seconds, interval_ms):
         before, began = switches(program.POOL.idlers), time.monotonic()
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu_before = used.ru_utime + used.ru_stime
-        samples = spprof.stats().collected_samples
+        stats = spprof.stats()
         if not is_busy:
             time.sleep(seconds)
         while time.monotonic() - began < seconds:
             program.work()
         took = time.monotonic() - began
+        after = spprof.stats()
         used = resource.getrusage(resource.RUSAGE_SELF)
         found[name] = {
             "signals_per_s": durations.take()["count"] / took,
-            "samples_per_s": (spprof.stats().collected_samples - samples) / took,
+            "samples_per_s": (after.collected_samples - stats.collected_samples) / took,
+            "handler_share": (after.handler_ns - stats.handler_ns) / 1e9 / took,
+            "own_share": (after.profiler_cpu_ns - stats.profiler_cpu_ns) / 1e9 / took,
             "idle_wakeups": switches(program.POOL.idlers) - before,
             "cpu_share": (used.ru_utime + used.ru_stime - cpu_before) / took,
         }
         spprof.stop()
-    ids = [thread.native_id for thread in threading.enumerate()]
-    rounds = int(1000 * seconds / interval_ms)
-    cpu_ns = native.spprof_bench_watch_clocks(
-        (ctypes.c_uint32 * len(ids))(*ids), len(ids), rounds, int(interval_ms * 1e6)
+    found["all idle"]["floor"] = floor(native, seconds, interval_ms)
+    watcher = threading.Thread(
+        target=lambda: found["five busy"].update(floor=floor(native, seconds, interval_ms)), name="watcher"
     )
-    found["clocks"] = {"threads": len(ids), "cpu_share": cpu_ns / (rounds * interval_ms * 1e6)}
+    watcher.start()
+    while watcher.is_alive():
+        program.work()
     print(json.dumps(found))
 
 

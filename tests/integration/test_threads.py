@@ -2,12 +2,23 @@
 
 import _thread
 import ctypes
+import hashlib
 import sys
 import threading
+import time
 
 import pytest
 import spprof
-from support import INTERVAL_MS, frames_of, not_on_windows, process_state, samples_of, spin, thread_of
+from support import (
+    CPU_CLOCK_STEP_NS,
+    INTERVAL_MS,
+    frames_of,
+    not_on_windows,
+    process_state,
+    samples_of,
+    spin,
+    thread_of,
+)
 
 #: Enough of a thread's CPU for samples of it, s: ten rounds of the collector, which finds it within one and a tick.
 WORK_S = 0.1
@@ -129,6 +140,41 @@ def test_a_thread_is_found_without_registration(starter, when):
     assert spinning
     assert all(frames_of(sample)[-2][1].endswith("body") for sample in spinning)
     assert all(sample.thread_name == thread.name for sample in spinning)
+
+
+def test_short_threads_that_nobody_announced_are_found_while_another_works():
+    """The thread that works is never parked, so nothing but its ticks makes the collector look for who was born."""
+    data = bytes(1 << 20)
+    threads = 20
+    cpu_ns = {}
+    ended = threading.Event()
+
+    def hash_for(seconds):
+        until = time.thread_time() + seconds
+        while time.thread_time() < until:
+            hashlib.sha256(data)
+
+    def body():
+        hash_for(0.02)
+        cpu_ns[threading.get_native_id()] = time.thread_time_ns()
+        if len(cpu_ns) == threads:
+            ended.set()
+        else:
+            _thread.start_new_thread(body, ())
+
+    spprof.start(interval_ms=INTERVAL_MS)
+    _thread.start_new_thread(body, ())
+    while not ended.is_set():
+        hash_for(0.005)
+    profile = spprof.stop()
+
+    found = {thread.native_id for thread in profile.threads}
+    assert found >= set(cpu_ns), f"of {threads} threads {len(set(cpu_ns) - found)} were not seen"
+    # Of a thread that ends unannounced nobody knows what it used since its last tick: an interval, or two if a tick is late.
+    sampled_ns = sum(sample.cpu_ns for native_id in cpu_ns for sample in samples_of(profile, native_id))
+    tolerance_ns = threads * CPU_CLOCK_STEP_NS
+    assert sampled_ns <= sum(cpu_ns.values()) + tolerance_ns
+    assert sampled_ns >= sum(cpu_ns.values()) - threads * 2 * INTERVAL_MS * 1_000_000 - tolerance_ns
 
 
 def test_a_thread_of_c_has_the_name_that_it_gave_itself():

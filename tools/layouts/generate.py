@@ -57,6 +57,7 @@ pub(super) fn python_{name}(identity: Identity) -> Layout {{
             gc_frame: None,
         }},
         thread_state: ThreadStateLayout {{
+            previous: {thread[previous]},
             next: {thread[next]},
             interp: {thread[interpreter]},
             thread_id: {thread[thread_id]},

@@ -69,6 +69,7 @@ int main(void)
     SHOW("gil.runtime_offset", offsetof(_PyRuntimeState, ceval.gil));
 #endif
 
+    SHOW("thread.previous", offsetof(PyThreadState, prev));
     SHOW("thread.next", offsetof(PyThreadState, next));
     SHOW("thread.interpreter", offsetof(PyThreadState, interp));
     SHOW("thread.thread_id", offsetof(PyThreadState, thread_id));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cycle_histogram::{self, BUCKETS};
 use crate::gate;
 use crate::handler_timing::{DURATIONS, IS_BARE_WALKED};
-use crate::platform::{self, Tid};
+use crate::platform::{self, Doing, TaskFiles, Tid};
 use crate::safe_load::LiveMemory;
 use crate::slots::{MAX_THREADS, Slot};
 use crate::symbols::Symbols;
@@ -42,13 +42,14 @@ pub extern "C" fn spprof_bench_walk_bare(on: bool) {
     IS_BARE_WALKED.store(on, Ordering::Relaxed);
 }
 
-/// The floor of watching idle threads: a thread that does nothing but read the CPU clocks of `count` threads once an interval.
+/// The floor of watching parked threads: a thread that does nothing but read the CPU clocks of `count` threads once an interval,
+/// ask the system what those are doing that have moved, and read their clocks again.
 /// Returns the CPU time that `rounds` intervals of it took the caller, ns.
 ///
 /// # Safety
 /// `tids` must name `count` threads of this process.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn spprof_bench_watch_clocks(
+pub unsafe extern "C" fn spprof_bench_watch_threads(
     tids: *const u32,
     count: usize,
     rounds: u64,
@@ -56,13 +57,21 @@ pub unsafe extern "C" fn spprof_bench_watch_clocks(
 ) -> u64 {
     // SAFETY: promised by the caller.
     let tids = unsafe { std::slice::from_raw_parts(tids, count) };
+    let mut threads: Vec<_> = tids.iter().map(|tid| (*tid as Tid, None)).collect();
+    let mut files = TaskFiles::kept();
     let before_ns = platform::own_cpu_ns();
-    let mut moved = 0;
+    let mut found = 0;
     for _ in 0..rounds {
         std::thread::sleep(Duration::from_nanos(interval_ns));
-        moved += tids.iter().filter(|tid| platform::thread_cpu_ns(**tid as Tid).is_some_and(|ns| ns % 2 == 1)).count();
+        for (tid, seen_ns) in &mut threads {
+            let cpu_ns = platform::thread_cpu_ns(*tid);
+            if *seen_ns != cpu_ns {
+                found += u32::from(files.doing(*tid) != Doing::Runs);
+                *seen_ns = platform::thread_cpu_ns(*tid);
+            }
+        }
     }
-    std::hint::black_box(moved);
+    std::hint::black_box(found);
     platform::own_cpu_ns() - before_ns
 }
 

@@ -100,9 +100,13 @@ impl Collector {
         }
         let now_ns = platform::monotonic_ns();
         self.keep_signals(now_ns);
-        // Who has not moved is where it was, and so is its state in the interpreter.
-        if !self.all_rest(now_ns, is_their_turn) || self.roster.must_discover(&self.shared, now_ns) {
+        // Who has not moved is where it was.
+        let moves = self.note_rest(now_ns, is_their_turn);
+        let reads_list = moves == Moves::Unknown || self.roster.must_discover(&self.shared, now_ns);
+        if reads_list {
             self.find_threads(now_ns);
+        }
+        if reads_list || moves == Moves::Known {
             self.look_at_parked(now_ns, is_their_turn, files);
         }
         if reserve::has_run_out() {
@@ -164,14 +168,22 @@ impl Collector {
         }
     }
 
-    /// Whether none of the parked threads that are to be looked at has moved; those that are seen not to have are noted.
-    fn all_rest(&mut self, now_ns: u64, is_their_turn: bool) -> bool {
+    /// Notes which of the parked threads that are to be looked at have not moved, and says what the others did.
+    fn note_rest(&mut self, now_ns: u64, is_their_turn: bool) -> Moves {
         let shared = Arc::clone(&self.shared);
-        self.roster.due(&shared, is_their_turn).all(|thread| {
+        let mut moves = Moves::None;
+        for thread in self.roster.due(&shared, is_their_turn) {
             let cpu_ns = platform::thread_cpu_ns(thread.tid);
-            let watch = thread.watch.as_mut().filter(|watch| Some(watch.cpu_ns) == cpu_ns);
-            watch.map(|watch| watch.idle_until_ns = now_ns).is_some()
-        })
+            if let Some(watch) = thread.watch.as_mut().filter(|watch| Some(watch.cpu_ns) == cpu_ns) {
+                watch.idle_until_ns = now_ns;
+                continue;
+            }
+            if !platform::HAS_TICKS || thread.thread_state == 0 || cpu_ns.is_none() {
+                return Moves::Unknown;
+            }
+            moves = Moves::Known;
+        }
+        moves
     }
 
     /// Looks at each parked thread. One whose CPU clock has not moved is where it was. One that has moved and is blocked
@@ -216,6 +228,10 @@ impl Collector {
                     thread.watch = platform::CLOCK_SHOWS_REST.then_some(Watch { cpu_ns, idle_until_ns: now_ns });
                     self.looks += 1;
                     self.truncated_looks += u64::from(truncated);
+                }
+                Look::Unlisted => {
+                    // It has left Python or ended since the list was read; the next pass reads it again.
+                    thread.thread_state = 0;
                 }
                 Look::CannotTell if is_settling => {
                     thread.watch = Some(Watch { cpu_ns, idle_until_ns: now_ns });
@@ -449,6 +465,17 @@ impl Collector {
     pub(crate) fn started_ns(&self) -> u64 {
         self.started_ns
     }
+}
+
+/// What those parked threads have done that are to be looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moves {
+    /// Nobody has moved.
+    None,
+    /// Some have, and it is known where their states in the interpreter are.
+    Known,
+    /// One that has moved must be looked for in the interpreter's list; nobody behind it was asked.
+    Unknown,
 }
 
 /// Whether code addresses may mean something else than the symbols know, for want of memory to keep it.

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
-use interpreter::{Memory, RawFrame, WalkEnd, walk};
+use interpreter::{Memory, RawFrame, WalkEnd, newest_threads, walk};
 use profile::{Gil, Running, State};
 
 use crate::collection;
@@ -131,6 +131,9 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
     if outcome == Outcome::LookAgain {
         return;
     }
+    if shared.ring.is_half_full() || is_anybody_new(shared) {
+        shared.nap.note_need();
+    }
     match slot.timer() {
         Some(timer) if is_on_cpu => {
             let next = shared.ticks.next_cell(cell, ended_ns, slot.seed());
@@ -147,6 +150,13 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
             shared.nap.note_parking();
         }
     }
+}
+
+/// Whether a thread may have been born since the collector last read the interpreter's lists.
+fn is_anybody_new(shared: &Shared) -> bool {
+    let known = shared.newest_threads.load(Ordering::Relaxed);
+    let host = &shared.host;
+    known != 0 && newest_threads(&LiveMemory, &host.layout, host.runtime_address) != Some(known)
 }
 
 /// What became of a tick.

@@ -99,6 +99,7 @@ fn shared(host: Host) -> Shared {
         collection: Collection::default(),
         counts: HandlerCounts::default(),
         nap: Nap::default(),
+        newest_threads: AtomicU64::new(0),
         fixed_bytes: 0,
         host,
     }

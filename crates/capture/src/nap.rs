@@ -1,8 +1,9 @@
 //! How the collector's thread sleeps between two rounds, and who wakes it.
 //!
 //! A round that has parked threads to look at comes at a time of its own, which nobody's doings may change. Where no thread
-//! is parked, the collector sleeps until the ring should be looked at, and a thread that parks itself meanwhile wakes it: from
-//! then on it is to be looked at once an interval.
+//! is parked, there is nothing to do but to read the ring, and the collector sleeps long: a thread that parks itself meanwhile
+//! wakes it, because from then on it is to be looked at once an interval. So does a tick that finds the ring half full or a
+//! thread that the collector does not know.
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) struct Nap {
     wakings: AtomicU32,
     /// A thread that parks itself has to wake the collector.
     ends_with_parking: AtomicBool,
+    /// Whoever sees that the collector is needed has to wake it.
+    ends_with_need: AtomicBool,
 }
 
 impl Nap {
@@ -27,8 +30,14 @@ impl Nap {
     /// From now on a thread that parks itself ends the sleep, or does not.
     pub(crate) fn end_with_parking(&self, yes: bool) {
         self.ends_with_parking.store(yes, Ordering::SeqCst);
-        // With the fence in `note_parking`: of the one who sets this and then looks at who is parked, and the other who parks
+        // With the fence in `wake_if`: of the one who sets this and then looks at who is parked, and the other who parks
         // itself and then looks at this, one sees what the other did.
+        fence(Ordering::SeqCst);
+    }
+
+    /// From now on who needs the collector ends the sleep; to be said before the collector looks at what it may be needed for.
+    pub(crate) fn end_with_need(&self) {
+        self.ends_with_need.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
@@ -37,7 +46,7 @@ impl Nap {
         platform::wait_while_equal(&self.wakings, seen, time);
     }
 
-    /// Ends the sleep.
+    /// Ends the sleep. Handler-safe.
     pub(crate) fn wake(&self) {
         self.wakings.fetch_add(1, Ordering::SeqCst);
         platform::wake_waiter(&self.wakings);
@@ -45,9 +54,18 @@ impl Nap {
 
     /// The calling thread has parked itself. Handler-safe.
     pub(crate) fn note_parking(&self) {
+        self.wake_if(&self.ends_with_parking);
+    }
+
+    /// The calling thread has seen something that the collector should not wait with. Handler-safe.
+    pub(crate) fn note_need(&self) {
+        self.wake_if(&self.ends_with_need);
+    }
+
+    fn wake_if(&self, asked: &AtomicBool) {
         fence(Ordering::SeqCst);
         // The first to find it set does it for all.
-        if self.ends_with_parking.load(Ordering::SeqCst) && self.ends_with_parking.swap(false, Ordering::SeqCst) {
+        if asked.load(Ordering::SeqCst) && asked.swap(false, Ordering::SeqCst) {
             self.wake();
         }
     }

@@ -38,3 +38,15 @@ fn a_thread_that_parks_itself_wakes_once_and_only_if_asked_to() {
     nap.note_parking();
     assert_eq!(nap.wakings(), 1);
 }
+
+#[test]
+fn who_needs_the_collector_wakes_it_once_and_only_if_asked_to() {
+    let nap = Nap::default();
+    nap.note_need();
+    assert_eq!(nap.wakings(), 0);
+    nap.end_with_need();
+    nap.note_parking();
+    nap.note_need();
+    nap.note_need();
+    assert_eq!(nap.wakings(), 1);
+}

@@ -10,7 +10,7 @@
 use std::sync::MutexGuard;
 use std::sync::atomic::{Ordering, fence};
 
-use interpreter::{Layout, Memory, RawFrame, WalkEnd, walk};
+use interpreter::{Layout, Memory, RawFrame, WalkEnd, is_listed, walk};
 use profile::{Gil, Running, State};
 
 use crate::cpu_context::FutexWord;
@@ -31,6 +31,8 @@ pub(crate) enum Look<'a> {
     Seen { state: State, truncated: bool, position: u64, symbols: MutexGuard<'a, Symbols> },
     /// On CPU, or it was for a moment during the look.
     Runs,
+    /// Its state is in the interpreter's list no more.
+    Unlisted,
     /// The system does not say, or the interpreter knows no single state of the thread.
     CannotTell,
 }
@@ -54,6 +56,9 @@ pub(crate) fn look<'a>(
         Doing::Blocked { futex_address } => futex_address,
     };
     let host = &shared.host;
+    if !is_listed(&LiveMemory, &host.layout, thread_state, tid as u64) {
+        return Look::Unlisted;
+    }
     let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     frames.clear();
     let end = walk(&LiveMemory, &host.layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {

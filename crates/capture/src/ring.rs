@@ -85,6 +85,13 @@ impl<W: AsRef<[AtomicU64]>> Ring<W> {
         }
     }
 
+    /// Whether more than half of the words are taken. Handler-safe.
+    pub(crate) fn is_half_full(&self) -> bool {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        // Two loads, so the reader may have come further meanwhile: then it is not.
+        reserved.saturating_sub(self.released.load(Ordering::Relaxed)) > self.mask.div_ceil(2)
+    }
+
     /// Where the next record will be reserved: every record taken so far lies before it.
     pub(crate) fn reserved_position(&self) -> u64 {
         self.reserved.load(Ordering::Relaxed)

@@ -35,6 +35,18 @@ fn a_full_ring_refuses_and_recovers() {
 }
 
 #[test]
+fn a_ring_is_half_full_from_the_first_word_of_its_second_half() {
+    let ring = ring(8);
+    let first = ring.reserve(4).expect("room");
+    assert!(!ring.is_half_full());
+    ring.publish(first, 1);
+    ring.reserve(1).expect("room");
+    assert!(ring.is_half_full());
+    ring.release(first.position, 4);
+    assert!(!ring.is_half_full());
+}
+
+#[test]
 fn an_unpublished_record_holds_up_those_behind_it() {
     let ring = ring(16);
     let slow = ring.reserve(2).expect("room");

@@ -157,6 +157,7 @@ impl Roster {
             self.last_whole_pass_ns = Some(now_ns);
         }
         self.newest = newest.filter(|_| is_whole).map(|number| (number, now_ns));
+        shared.newest_threads.store(self.newest.map_or(0, |(number, _)| number), Ordering::Relaxed);
         let pass = self.pass;
         let unseen = self.threads.values_mut().filter(|thread| thread.seen_in != pass);
         unseen

@@ -1,7 +1,7 @@
 //! The life of a session: start, pause, numbers, stop; one at a time in a process.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,9 +24,11 @@ use crate::termination;
 use crate::tick::{Ticks, mix};
 use crate::{code_lifetime, fault, fork, gate, sigprof};
 
-/// The collector's round when no thread is parked: so long records may lie in the ring, and so long a thread that nobody
-/// announced may go unseen. A round costs some 15 µs on a slow machine, so a hundred a second are 0.15 % of a processor.
-const DRAIN_PERIOD: Duration = Duration::from_millis(10);
+/// The collector's round when no thread is parked and ticks see what it is needed for: so long records may lie in the ring. To
+/// wake up and look at nothing but one record costs 60 µs on a slow machine, at 10 ms 0.6 % of a processor.
+const DRAIN_PERIOD: Duration = Duration::from_millis(50);
+/// The same where ticks cannot see whether a thread was born (up to Python 3.10): so long one that nobody announced may go unseen.
+const DISCOVERY_PERIOD: Duration = Duration::from_millis(10);
 /// The collector's round while the session is paused: only the end of the process has to be seen.
 const PAUSED_PERIOD: Duration = Duration::from_millis(100);
 /// The collector looks at parked threads once an interval but no oftener than this: a look costs a wake-up and about a
@@ -340,6 +342,7 @@ impl Session {
             counts: HandlerCounts::default(),
             collection: Collection::default(),
             nap: Nap::default(),
+            newest_threads: AtomicU64::new(0),
             fixed_bytes,
             host,
         });
@@ -471,13 +474,17 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
             }
         }
         let seen = shared.nap.wakings();
-        let mut wait = DRAIN_PERIOD;
+        shared.nap.end_with_need();
+        let mut wait = DISCOVERY_PERIOD;
         if state.is_paused || state.collector.as_ref().is_some_and(Collector::has_ended_early) {
             wait = PAUSED_PERIOD;
         } else if let Some(collector) = state.collector.as_mut() {
             let is_their_turn = next_look_ns.is_some_and(|at_ns| at_ns <= now_ns);
             collector.pass(is_their_turn, &mut files);
             collector.cpu_ns = platform::own_cpu_ns();
+            if shared.newest_threads.load(Ordering::Relaxed) != 0 {
+                wait = DRAIN_PERIOD;
+            }
             // Set before it is looked at whether there are any, so that none parks itself unseen in between.
             shared.nap.end_with_parking(true);
             if collector.has_parked_threads() {

@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) counts: HandlerCounts,
     pub(crate) collection: Collection,
     pub(crate) nap: Nap,
+    /// [`interpreter::newest_threads`] when the collector last read the interpreter's lists; 0 where that cannot be known.
+    pub(crate) newest_threads: AtomicU64,
     /// Size of ring, slots and filter.
     pub(crate) fixed_bytes: usize,
 }

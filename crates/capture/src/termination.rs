@@ -1,11 +1,12 @@
 //! SIGTERM while an output file is wanted and the program has no handler of its own.
 //!
-//! The handler only leaves a note. The collector's thread, which needs neither the GIL nor the main thread, saves the
+//! The handler leaves a note and wakes the collector. The collector's thread, which needs neither the GIL nor the main thread, saves the
 //! profile and then lets the process die of the signal as it would have without us. A second SIGTERM kills at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disposition::{self, SavedDisposition};
+use crate::gate;
 use crate::platform;
 
 static PREVIOUS: SavedDisposition = SavedDisposition::default_action();
@@ -44,6 +45,14 @@ pub(crate) fn was_requested() -> bool {
 
 extern "C" fn on_sigterm(_signal: libc::c_int) {
     REQUESTED.store(true, Ordering::SeqCst);
+    let errno = platform::errno_location();
+    // SAFETY: the location of errno is valid in every thread.
+    let saved_errno = unsafe { *errno };
+    if let Some(shared) = gate::enter() {
+        shared.nap.wake();
+    }
+    // SAFETY: as above.
+    unsafe { *errno = saved_errno };
 }
 
 /// Ends the process by SIGTERM's default action.

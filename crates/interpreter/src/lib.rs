@@ -24,4 +24,4 @@ pub use identity::Identity;
 pub use layout::{Layout, LayoutError};
 pub use line_table::LineTable;
 pub use memory::{Fault, Memory, WordOffsets};
-pub use threads::{ThreadState, for_each_thread, newest_threads};
+pub use threads::{ThreadState, for_each_thread, is_listed, newest_threads};

@@ -72,6 +72,25 @@ pub fn for_each_thread<M: Memory>(
     false
 }
 
+/// Whether the thread state at `state` is in its interpreter's list and of the thread that the system calls `native_thread_id`.
+///
+/// When a state is deleted its neighbours are joined before its memory is freed (`Python/pystate.c`, `tstate_delete_common`, 3.9
+/// to 3.15), so whatever is left in that memory, the state that it names as its neighbour leads past it.
+pub fn is_listed<M: Memory>(memory: &M, layout: &Layout, state: u64, native_thread_id: u64) -> bool {
+    let thread = &layout.thread_state;
+    let read = |address: u64, offset: u32| memory.read_u64(address.wrapping_add(u64::from(offset))).ok();
+    let is_its_own =
+        thread.native_thread_id.is_none_or(|offset| layout.thread_id(memory, state, offset) == Some(native_thread_id));
+    let here = match read(state, thread.previous) {
+        Some(0) => {
+            read(state, thread.interp).and_then(|interpreter| read(interpreter, layout.interpreter.threads_head))
+        }
+        Some(previous) => read(previous, thread.next),
+        None => None,
+    };
+    is_its_own && here == Some(state)
+}
+
 /// A number made of the newest thread state of each interpreter, which tells whether any was born since it was last asked:
 /// each new one becomes the head of its interpreter's list (`Python/pystate.c`, `add_threadstate`, 3.11 to 3.15). Those that
 /// were deleted it does not tell of.
@@ -127,6 +146,7 @@ mod tests {
     }
 
     fn put_thread(memory: &mut FakeMemory, at: u64, next: u64, interpreter: u64, id: u64) {
+        memory.put_u64(at, 0);
         memory.put_u64(at + 8, next);
         memory.put_u64(at + 16, interpreter);
         memory.put_u64(at + 136, id);
@@ -195,6 +215,24 @@ mod tests {
         let mut later = two_interpreters();
         later.put_u64(0x2000, 0);
         assert_ne!(newest(&later), before);
+    }
+
+    #[test]
+    fn a_state_that_was_deleted_is_not_listed() {
+        let mut memory = two_interpreters();
+        memory.put_u64(0x5000, 0x4000);
+        let listed = |memory: &FakeMemory| [0x4000, 0x5000, 0x6000].map(|state| is_listed(memory, &layout(), state, 8));
+        assert_eq!(listed(&memory), [true, false, false]);
+        assert!(is_listed(&memory, &layout(), 0x5000, 9) && is_listed(&memory, &layout(), 0x6000, 10));
+        // The memory of the dead is as it was.
+        memory.put_u64(0x2000 + 72, 0x5000);
+        memory.put_u64(0x5000, 0);
+        assert!(!is_listed(&memory, &layout(), 0x4000, 8));
+        assert!(is_listed(&memory, &layout(), 0x5000, 9));
+        memory.put_u64(0x2000 + 72, 0);
+        assert!(!is_listed(&memory, &layout(), 0x5000, 9));
+        // Nothing is there any more.
+        assert!(!is_listed(&FakeMemory::default(), &layout(), 0x5000, 9));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::sync::MutexGuard;
 
-use interpreter::{Memory, RawFrame, WalkEnd, walk};
+use interpreter::{Memory, RawFrame, WalkEnd, is_listed, walk};
 use profile::{Gil, Running, State};
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::Diagnostics::Debug::{
@@ -37,6 +37,8 @@ pub(crate) enum Look<'a> {
     Seen { state: State, truncated: bool, position: u64, symbols: MutexGuard<'a, Symbols> },
     /// It is the thread that looks, or it was torn too often.
     Runs,
+    /// Its state is in the interpreter's list no more.
+    Unlisted,
     /// The system does not let it be looked at, or the interpreter knows no single state of it.
     CannotTell,
 }
@@ -82,7 +84,11 @@ pub(crate) fn look<'a>(
         let found = platform::with_thread(tid, |handle| {
             stand_still(handle, |registers| examine(shared, tid, thread_state, registers, frames))
         });
-        let Some(Some(found)) = found else { return Look::CannotTell };
+        let found = match found {
+            Some(Some(Some(found))) => found,
+            Some(Some(None)) => return Look::Unlisted,
+            _ => return Look::CannotTell,
+        };
         if matches!(found.end, WalkEnd::Torn(_)) {
             add(&shared.counts.put_off, 1);
             continue;
@@ -123,15 +129,24 @@ fn stand_still<T>(handle: HANDLE, look: impl FnOnce(&CONTEXT) -> T) -> Option<T>
     seen
 }
 
-/// What there is to see of a thread that stands still. Allocates nothing and takes no lock.
-fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, frames: &mut Vec<RawFrame>) -> Found {
+/// What there is to see of a thread that stands still; `None` if `thread_state` is in the interpreter's list no more. Allocates
+/// nothing and takes no lock.
+fn examine(
+    shared: &Shared,
+    tid: Tid,
+    thread_state: u64,
+    registers: &CONTEXT,
+    frames: &mut Vec<RawFrame>,
+) -> Option<Found> {
     let host = &shared.host;
     let program_counter = registers.Rip;
     let layout = &host.layout;
-    let is_its_own = layout.thread_id(&LiveMemory, thread_state, layout.thread_state.thread_id) == Some(tid as u64);
-    if !is_its_own || host.is_entering_interpreter(program_counter) {
+    if !is_listed(&LiveMemory, layout, thread_state, tid as u64) {
+        return None;
+    }
+    if host.is_entering_interpreter(program_counter) {
         let end = WalkEnd::Torn(interpreter::TornReason::Unlinked);
-        return Found { end, program_counter, gil: Gil::Unknown, in_gc: false };
+        return Some(Found { end, program_counter, gil: Gil::Unknown, in_gc: false });
     }
     let capacity = frames.capacity();
     let end = walk(&LiveMemory, layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {
@@ -142,7 +157,7 @@ fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, fr
     });
     let gil = gil(host, thread_state);
     let in_gc = gil == Gil::Holds && collection::is_collecting(shared, thread_state);
-    Found { end, program_counter, gil, in_gc }
+    Some(Found { end, program_counter, gil, in_gc })
 }
 
 /// What the interpreter's memory says for certain of a thread that stands still.

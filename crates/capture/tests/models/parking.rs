@@ -1,9 +1,11 @@
-//! A thread that parks itself against the collector that goes to sleep: it is seen, or it wakes the collector.
+//! A thread that parks itself, or sees that the collector is needed, against the collector that goes to sleep: it is seen, or it
+//! wakes the collector.
 //!
-//! Caught: `note_parking` without its fence; `end_with_parking` without its own; a collector that looks before it says that it
-//! wants to be woken.
+//! Caught: `wake_if` without its fence; `end_with_parking` or `end_with_need` without its own; a collector that looks before it
+//! says that it wants to be woken.
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicBool, Ordering};
 
 use crate::explore;
 use crate::nap::Nap;
@@ -29,5 +31,26 @@ fn nobody_parks_itself_unseen() {
         let is_seen = slot.is_parked();
         handler.join().expect("the handler asserts nothing");
         assert!(is_seen || nap.wakings() == 1, "it is parked, and nobody knows");
+    });
+}
+
+#[test]
+fn nobody_needs_it_unseen() {
+    explore(3, || {
+        // What a ring that fills comes to: a relaxed store, and a relaxed load by the collector.
+        let world = Arc::new((AtomicBool::new(false), Nap::default()));
+        let handler = {
+            let world = Arc::clone(&world);
+            loom::thread::spawn(move || {
+                let (is_needed, nap) = &*world;
+                is_needed.store(true, Ordering::Relaxed);
+                nap.note_need();
+            })
+        };
+        let (is_needed, nap) = &*world;
+        nap.end_with_need();
+        let is_seen = is_needed.load(Ordering::Relaxed);
+        handler.join().expect("the handler asserts nothing");
+        assert!(is_seen || nap.wakings() == 1, "it is needed, and nobody knows");
     });
 }

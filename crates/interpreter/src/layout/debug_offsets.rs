@@ -122,7 +122,7 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
     }
 
     let thread = table.structure("the size of thread_state")?;
-    table.skip(1); // prev
+    let thread_previous = thread.pointer(table.word()?, "thread_state.prev")?;
     let thread_next = thread.pointer(table.word()?, "thread_state.next")?;
     let thread_interp = thread.pointer(table.word()?, "thread_state.interp")?;
     let current_frame = thread.pointer(table.word()?, "thread_state.current_frame")?;
@@ -241,6 +241,7 @@ pub(super) fn read<M: Memory>(identity: &Identity, memory: &M, runtime_address: 
         runtime: Runtime { interpreters_head },
         interpreter: Interpreter { next: interpreter_next, threads_head, gc_collecting, gc_frame },
         thread_state: ThreadStateLayout {
+            previous: thread_previous,
             next: thread_next,
             interp: thread_interp,
             thread_id,

@@ -71,6 +71,8 @@ pub struct Interpreter {
 /// Offsets in `PyThreadState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadStateLayout {
+    /// `prev`: the thread state made after.
+    pub previous: u32,
     /// `next`: the thread state made before.
     pub next: u32,
     /// `interp`.

@@ -18,6 +18,7 @@ pub(super) fn python_3_9(identity: Identity) -> Layout {
         runtime: Runtime { interpreters_head: 32 },
         interpreter: Interpreter { next: 0, threads_head: 8, gc_collecting: 816, gc_frame: None },
         thread_state: ThreadStateLayout {
+            previous: 0,
             next: 8,
             interp: 16,
             thread_id: 176,
@@ -73,6 +74,7 @@ pub(super) fn python_3_10(identity: Identity) -> Layout {
         runtime: Runtime { interpreters_head: 32 },
         interpreter: Interpreter { next: 0, threads_head: 8, gc_collecting: 816, gc_frame: None },
         thread_state: ThreadStateLayout {
+            previous: 0,
             next: 8,
             interp: 16,
             thread_id: 176,
@@ -128,6 +130,7 @@ pub(super) fn python_3_11(identity: Identity) -> Layout {
         runtime: Runtime { interpreters_head: 40 },
         interpreter: Interpreter { next: 0, threads_head: 16, gc_collecting: 848, gc_frame: None },
         thread_state: ThreadStateLayout {
+            previous: 0,
             next: 8,
             interp: 16,
             thread_id: 152,
@@ -183,6 +186,7 @@ pub(super) fn python_3_12(identity: Identity) -> Layout {
         runtime: Runtime { interpreters_head: 40 },
         interpreter: Interpreter { next: 0, threads_head: 72, gc_collecting: 312, gc_frame: None },
         thread_state: ThreadStateLayout {
+            previous: 0,
             next: 8,
             interp: 16,
             thread_id: 136,
