@@ -52,8 +52,9 @@ def main(seconds, interval_ms):
     for name, is_busy in (("all idle", False), ("five busy", True)):
         spprof.start(interval_ms=interval_ms)
         time.sleep(0.2)
-        durations.take()
         before, began = switches(program.POOL.idlers), time.monotonic()
+        # Behind what the line above does on CPU.
+        durations.take()
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu_before = used.ru_utime + used.ru_stime
         stats = spprof.stats()

@@ -163,6 +163,7 @@ fn every_word_that_is_used_is_checked() {
             "interpreter_state.gil_runtime_state_locked",
             "interpreter_state.gil_runtime_state_holder",
             "the size of thread_state",
+            "thread_state.prev",
             "thread_state.next",
             "thread_state.interp",
             "thread_state.current_frame",
