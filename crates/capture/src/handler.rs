@@ -114,9 +114,11 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
     }
     let began_ns = platform::monotonic_ns();
     let cpu_ns = platform::own_cpu_ns();
-    let cell = shared.ticks.cell(began_ns);
-    let elapsed_cells = cell.wrapping_sub(slot.last_cell());
-    if elapsed_cells > 1 && elapsed_cells < u64::MAX / 2 && slot.timer().is_some() {
+    let last_cell = slot.last_cell();
+    // One that was sent at once stands for a cell whose place may be still to come.
+    let cell = shared.ticks.due_cell(began_ns, slot.seed()).max(last_cell);
+    let elapsed_cells = cell.wrapping_sub(last_cell);
+    if elapsed_cells > 1 && slot.timer().is_some() {
         slot.add_missed(elapsed_cells - 1);
     }
     slot.set_last_cell(cell);
@@ -129,6 +131,8 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
     let ended_ns = platform::monotonic_ns();
     add(&shared.counts.handler_ns, ended_ns.saturating_sub(began_ns));
     if outcome == Outcome::LookAgain {
+        // Its sample is still to come; where that is not before the next tick, one is missed.
+        slot.set_last_cell(cell.saturating_sub(1).max(last_cell));
         return;
     }
     if shared.ring.is_half_full() || is_anybody_new(shared) {

@@ -380,7 +380,7 @@ impl LiveThread {
     /// Looks that should have come since the last and did not, of a thread that is on CPU and gets no ticks.
     pub(crate) fn missed_looks(&self, shared: &Shared, now_ns: u64, state: State) -> u64 {
         let Some(slot) = self.slot_in(shared) else { return 0 };
-        let cell = shared.ticks.cell(now_ns);
+        let cell = shared.ticks.due_cell(now_ns, looks_seed(shared));
         let elapsed = cell.saturating_sub(slot.last_cell());
         slot.set_last_cell(cell);
         if state.is_blocked() { 0 } else { elapsed.saturating_sub(1) }
@@ -404,6 +404,11 @@ impl LiveThread {
             slot.set_phase(PARKED);
         }
     }
+}
+
+/// Where the collector's looks at parked threads fall within their intervals, see [`crate::tick`].
+pub(crate) fn looks_seed(shared: &Shared) -> u64 {
+    mix(shared.ticks.origin_ns)
 }
 
 /// The name that a thread has in the system if it is one of its own: every thread begins with the name of the one that made it,

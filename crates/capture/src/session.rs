@@ -17,11 +17,12 @@ use crate::pages::Pages;
 use crate::platform::{self, TaskFiles, Tid};
 use crate::reserve;
 use crate::ring::Ring;
+use crate::roster::looks_seed;
 use crate::shared::{HandlerCounts, Shared, get};
 use crate::slots::MAX_THREADS;
 use crate::symbols::Symbols;
 use crate::termination;
-use crate::tick::{Ticks, mix};
+use crate::tick::Ticks;
 use crate::{code_lifetime, fault, fork, gate, sigprof};
 
 /// The collector's round when no thread is parked and ticks see what it is needed for: so long records may lie in the ring. To
@@ -454,10 +455,9 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     // Where it cannot be had, our files are among the program's for some microseconds at a time.
     let mut files = if platform::leave_descriptors() { TaskFiles::kept() } else { TaskFiles::default() };
     platform::prefer_short_slices();
-    let seed = mix(shared.ticks.origin_ns);
     let mut state = common.lock();
     let mut last_thread_check_ns = shared.ticks.origin_ns;
-    let mut next_look_ns = None;
+    let mut next_look: Option<PlannedLook> = None;
     while !state.should_stop {
         if termination::was_requested() {
             files.close_all();
@@ -479,7 +479,7 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
         if state.is_paused || state.collector.as_ref().is_some_and(Collector::has_ended_early) {
             wait = PAUSED_PERIOD;
         } else if let Some(collector) = state.collector.as_mut() {
-            let is_their_turn = next_look_ns.is_some_and(|at_ns| at_ns <= now_ns);
+            let is_their_turn = next_look.is_some_and(|look| look.at_ns <= now_ns);
             collector.pass(is_their_turn, &mut files);
             collector.cpu_ns = platform::own_cpu_ns();
             if shared.newest_threads.load(Ordering::Relaxed) != 0 {
@@ -490,12 +490,14 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
             if collector.has_parked_threads() {
                 shared.nap.end_with_parking(false);
                 // A look that is planned stays where it is: its time must not depend on what threads do.
-                let planned_ns = next_look_ns.filter(|_| !is_their_turn);
-                let at_ns = planned_ns.unwrap_or_else(|| next_look_ns_after(shared, now_ns, seed));
-                next_look_ns = Some(at_ns);
-                wait = wait.min(Duration::from_nanos(at_ns.saturating_sub(platform::monotonic_ns())));
+                let look = match next_look {
+                    Some(planned) if !is_their_turn => planned,
+                    last => PlannedLook::after(last, shared, now_ns),
+                };
+                next_look = Some(look);
+                wait = wait.min(Duration::from_nanos(look.at_ns.saturating_sub(platform::monotonic_ns())));
             } else {
-                next_look_ns = None;
+                next_look = None;
             }
         }
         drop(state);
@@ -504,11 +506,23 @@ fn run(shared: &Arc<Shared>, common: &Arc<Common>) {
     }
 }
 
-/// Parked threads are looked at once in each interval, at a random place in it like all ticks.
-fn next_look_ns_after(shared: &Shared, now_ns: u64, seed: u64) -> u64 {
-    let interval_ns = shared.ticks.interval_ns.max(SHORTEST_PERIOD.as_nanos() as u64);
-    let ticks = Ticks { interval_ns, ..shared.ticks };
-    ticks.deadline_ns(ticks.cell(now_ns) + 1, seed)
+/// When parked threads are looked at: once in each interval, at a random place in it like all ticks.
+#[derive(Clone, Copy)]
+struct PlannedLook {
+    cell: u64,
+    at_ns: u64,
+}
+
+impl PlannedLook {
+    /// The one after `last`; the first is in the interval that follows.
+    fn after(last: Option<Self>, shared: &Shared, now_ns: u64) -> Self {
+        let interval_ns = shared.ticks.interval_ns.max(SHORTEST_PERIOD.as_nanos() as u64);
+        let ticks = Ticks { interval_ns, ..shared.ticks };
+        let seed = looks_seed(shared);
+        // A look that is late takes no other one's place.
+        let cell = ticks.next_cell(last.map_or_else(|| ticks.cell(now_ns), |last| last.cell), now_ns, seed);
+        Self { cell, at_ns: ticks.deadline_ns(cell, seed) }
+    }
 }
 
 /// SIGTERM came and the program leaves it to its default: what was recorded is handed over, then the process ends by
