@@ -44,6 +44,15 @@ EMULATOR_THREADS = 1 if MACHINE_BELOW else 0
 MOST_GROWTH_BYTES = float("inf") if MACHINE_BELOW else 1 << 20
 
 
+def waited_for_a_processor_ns():
+    """How long the calling thread could have run and did not; 0 where the system does not say."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as schedstat:
+            return int(schedstat.read().split()[1])
+    except OSError:
+        return 0
+
+
 def not_on_windows(reason):
     """Marks a test of something that is not there."""
     return pytest.mark.skipif(sys.platform == "win32", reason=reason)

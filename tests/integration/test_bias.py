@@ -12,7 +12,7 @@ if sys.platform == "win32":
     pytest.skip("bursts of some ms cannot be told by clocks that go in steps of 16 ms", allow_module_level=True)
 
 import spprof
-from support import samples_of
+from support import samples_of, waited_for_a_processor_ns
 
 #: The part of each burst that is spent in `first`.
 FIRST = 0.7
@@ -116,15 +116,6 @@ def test_a_hundred_threads_taking_turns():
         return profile.samples, spent
 
     assert agrees(observe)
-
-
-def waited_for_a_processor_ns():
-    """How long the calling thread could have run and did not; 0 where the system does not say."""
-    try:
-        with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as schedstat:
-            return int(schedstat.read().split()[1])
-    except OSError:
-        return 0
 
 
 def test_what_comes_early_in_a_burst_takes_as_long_as_what_comes_late():
