@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import types
 
 import pytest
@@ -81,6 +82,28 @@ def stack_here():
             stack.append((frame.f_code.co_filename, function_name(frame.f_code), frame.f_lineno))
         frame = frame.f_back
     return stack[::-1]
+
+
+def forked(body):
+    """Runs `body()` in a child made by fork; returns the child's id."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            body()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    return child
+
+
+def ends_well(child):
+    """Waits for a child; whether it ended with success."""
+    _, status = os.waitpid(child, 0)
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
 
 
 class Parking:

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import traceback
 
 import pytest
 
@@ -13,27 +12,20 @@ if sys.platform == "win32":
     pytest.skip("there is no fork", allow_module_level=True)
 
 import spprof
-from support import EMULATOR_THREADS, INTERVAL_MS, Parking, frames_of, process_state, samples_of, spin
+from support import (
+    EMULATOR_THREADS,
+    INTERVAL_MS,
+    Parking,
+    ends_well,
+    forked,
+    frames_of,
+    process_state,
+    samples_of,
+    spin,
+)
 
 # What a child of a threaded program may do is what these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-
-
-def in_child(body):
-    """Runs `body()` in a child made by fork, and asserts that it ended well."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            body()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert status == 0
 
 
 def only_in_parent():
@@ -60,7 +52,7 @@ def test_the_child_is_not_profiled_and_the_parent_is():
 
     spprof.start(interval_ms=INTERVAL_MS)
     spin(0.05)
-    in_child(child)
+    assert ends_well(forked(child))
     assert spprof.is_active()
     only_in_parent()
     profile = spprof.stop()
@@ -77,7 +69,7 @@ def test_the_child_has_the_signals_that_the_program_had():
         assert seen["signals"] == signals
 
     spprof.start(interval_ms=INTERVAL_MS)
-    in_child(child)
+    assert ends_well(forked(child))
     spprof.stop()
 
 
@@ -94,7 +86,7 @@ def test_the_child_makes_a_profile_of_its_own():
 
     spprof.start(interval_ms=INTERVAL_MS)
     only_in_parent()
-    in_child(child)
+    assert ends_well(forked(child))
     only_in_parent()
     profile = spprof.stop()
 
@@ -105,7 +97,7 @@ def test_the_child_makes_a_profile_of_its_own():
 def test_a_grandchild_too():
     def child():
         spprof.start(interval_ms=INTERVAL_MS)
-        in_child(grandchild)
+        assert ends_well(forked(grandchild))
         only_in_child()
         assert "only_in_child" in functions_of(spprof.stop())
 
@@ -116,7 +108,7 @@ def test_a_grandchild_too():
         assert "only_in_child" in functions_of(spprof.stop())
 
     spprof.start(interval_ms=INTERVAL_MS)
-    in_child(child)
+    assert ends_well(forked(child))
     spprof.stop()
 
 
@@ -142,7 +134,8 @@ def test_a_fork_from_a_thread_among_others():
         profile = spprof.stop()
         assert [thread.native_id for thread in profile.threads] == [os.getpid()]
 
-    forking = threading.Thread(target=in_child, args=(child,))
+    outcomes = []
+    forking = threading.Thread(target=lambda: outcomes.append(ends_well(forked(child))))
     forking.start()
     forking.join()
     running.clear()
@@ -152,6 +145,7 @@ def test_a_fork_from_a_thread_among_others():
     parking.close()
     profile = spprof.stop()
 
+    assert outcomes == [True]
     assert samples_of(profile, parking.native_id)
 
 
@@ -160,7 +154,7 @@ def test_two_hundred_forks_end_and_sampling_goes_on():
     ballast = [bytes(1000) for _ in range(100_000)]
     spprof.start(interval_ms=1)
     for _ in range(200):
-        in_child(lambda: None)
+        assert ends_well(forked(lambda: None))
     only_in_parent()
     profile = spprof.stop()
 

@@ -8,33 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-import traceback
 
 import pytest
 import spprof
-from support import frames_of, process_state, samples_of, spin, thread_of
+from support import ends_well, forked, frames_of, process_state, samples_of, spin, thread_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-
-
-def forked(body):
-    """Runs `body()` in a child made by fork; returns the child's id."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            body()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return child
-
-
-def ends_well(child):
-    _, status = os.waitpid(child, 0)
-    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
 
 
 class Workers:
