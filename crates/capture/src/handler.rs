@@ -33,6 +33,10 @@ const TORN_RETRY_NS: u64 = 50_000;
 /// large; a thread that runs gets out with the first or second.
 const MAX_TORN_RETRIES: u32 = 20;
 
+/// Where threads are born all the time, ticks make the collector read the list no oftener than this: at 0.1 ms it would be
+/// doing nothing else.
+const SHORTEST_DISCOVERY_NS: u64 = 10_000_000;
+
 /// Threads that wait for the GIL, where they have to be looked through (musl). Nearly all looks at blocked threads are the
 /// collector's, which looks further.
 const MAX_WAITERS: usize = 256;
@@ -135,7 +139,7 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
         slot.set_last_cell(cell.saturating_sub(1).max(last_cell));
         return;
     }
-    if shared.ring.is_half_full() || is_anybody_new(shared) {
+    if shared.ring.is_half_full() || is_anybody_new(shared, began_ns) {
         shared.nap.note_need();
     }
     match slot.timer() {
@@ -156,11 +160,14 @@ fn on_tick(shared: &Shared, value: TickValue, cpu: &CpuContext<'_>) {
     }
 }
 
-/// Whether a thread may have been born since the collector last read the interpreter's lists.
-fn is_anybody_new(shared: &Shared) -> bool {
+/// Whether a thread may have been born since the collector last read the interpreter's lists, if that is not just now.
+fn is_anybody_new(shared: &Shared, now_ns: u64) -> bool {
     let known = shared.newest_threads.load(Ordering::Relaxed);
+    let since_ns = now_ns.saturating_sub(shared.threads_read_ns.load(Ordering::Relaxed));
     let host = &shared.host;
-    known != 0 && newest_threads(&LiveMemory, &host.layout, host.runtime_address) != Some(known)
+    known != 0
+        && since_ns >= SHORTEST_DISCOVERY_NS
+        && newest_threads(&LiveMemory, &host.layout, host.runtime_address) != Some(known)
 }
 
 /// What became of a tick.

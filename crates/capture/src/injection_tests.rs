@@ -100,6 +100,7 @@ fn shared(host: Host) -> Shared {
         counts: HandlerCounts::default(),
         nap: Nap::default(),
         newest_threads: AtomicU64::new(0),
+        threads_read_ns: AtomicU64::new(0),
         fixed_bytes: 0,
         host,
     }

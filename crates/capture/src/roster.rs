@@ -158,6 +158,7 @@ impl Roster {
         }
         self.newest = newest.filter(|_| is_whole).map(|number| (number, now_ns));
         shared.newest_threads.store(self.newest.map_or(0, |(number, _)| number), Ordering::Relaxed);
+        shared.threads_read_ns.store(now_ns, Ordering::Relaxed);
         let pass = self.pass;
         let unseen = self.threads.values_mut().filter(|thread| thread.seen_in != pass);
         unseen

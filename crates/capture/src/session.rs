@@ -344,6 +344,7 @@ impl Session {
             collection: Collection::default(),
             nap: Nap::default(),
             newest_threads: AtomicU64::new(0),
+            threads_read_ns: AtomicU64::new(0),
             fixed_bytes,
             host,
         });

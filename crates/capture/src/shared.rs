@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) nap: Nap,
     /// [`interpreter::newest_threads`] when the collector last read the interpreter's lists; 0 where that cannot be known.
     pub(crate) newest_threads: AtomicU64,
+    /// When that was, monotonic ns.
+    pub(crate) threads_read_ns: AtomicU64,
     /// Size of ring, slots and filter.
     pub(crate) fixed_bytes: usize,
 }
