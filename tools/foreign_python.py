@@ -115,7 +115,7 @@ class MuslPython:
             host = [f"--host={processor}-linux-musl", f"--build={NATIVE}-linux-gnu"]
             python += [f"--with-build-python={self.prefix(NATIVE)}/bin/python{MUSL_VERSION}"]
             # What configure would ask the system for.
-            python += ["ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no"]
+            python += ["ac_cv_buggy_getaddrinfo=no", "ac_cv_file__dev_ptmx=yes", "ac_cv_file__dev_ptc=no"]
         libffi = [f"--disable-{part}" for part in LIBFFI_WITHOUT]
         steps = {"zlib": ["--static"], "libffi": [*libffi, *host], f"python{MUSL_VERSION}": [*python, *host]}
         for name, options in steps.items():
