@@ -4,11 +4,13 @@
 
 Makes a foreign toolchain in FOLDER (default: `.work/cross`) of Debian's and PyPI's packages, and uses it again the next time:
 rustc and clippy, the standard library for aarch64 Linux ready-made and for musl and macOS built from its source, zig as their
-linker, qemu-user and Debian's CPythons for arm64. No root is needed, and nothing is installed. Then, for every target:
+linker, qemu-user, Debian's CPythons for arm64, musl and CPythons that are built for it. No root is needed, and nothing is
+installed. Then, for every target:
 
 link     of the extension, with every lint of clippy a failure; what the file asks of its system has to be there;
 tests    of the crates, for aarch64 by qemu-user and for musl on x86_64 as they are;
-pytest   TESTS (default: all that qemu-user is true to) with the package for aarch64, under its CPythons.
+pytest   TESTS with the package for aarch64 and for musl, each file by itself. The default is all of tests/integration that
+         qemu-user is true to, and for musl on aarch64 what may depend on both.
 
 --quick is what `tools/test.py` runs: aarch64 alone, one CPython, and a part of the tests.
 
@@ -29,11 +31,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import foreign_python
 import foreign_rust
 import linked
 
@@ -43,6 +46,7 @@ AARCH64 = "aarch64-unknown-linux-gnu"
 MUSL = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
 MACOS = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 TARGETS = (AARCH64, *MUSL, *MACOS)
+EMULATED = (AARCH64, MUSL[1])
 QUICK_TARGETS = (AARCH64,)
 """What can be run here. The others take six minutes of processors more, most of them for their standard libraries."""
 KINDS = {
@@ -73,19 +77,33 @@ NOT_UNDER_QEMU = {
     "tests/integration/test_states.py::test_waiting_for_the_gil": OTHER_CALLS,
     "tests/integration/test_states.py::test_spinning": OTHER_CALLS,
     "tests/integration/test_cli_report.py::test_colours_on_a_terminal_only": NO_TERMINAL,
-    "tests/integration/test_released_gil.py::test_time_of_calls_without_the_gil_is_counted_and_goes_to_their_line": SLOW_START,
+    "tests/integration/test_released_gil.py": SLOW_START,
 }
-"""Tests of the package that qemu-user cannot pass, and why."""
+"""Tests of the package, and files of them, that qemu-user cannot pass, and why."""
+QEMU_ENVIRONMENT = {"SPPROF_TESTS_SYSTEM_CALLS_OF": "x86_64"}
+"""Tests wait for the system to say that a thread is in read(2), and it gives its own number."""
 CRATES_NOT_UNDER_QEMU = {
     "a_file_that_stays_open_tells_what_is_the_case_now": OTHER_CALLS,
     "no_more_stay_open_than_may_and_all_are_told_of": OTHER_CALLS,
 }
 """Tests of the crates, by a part of their names."""
 
-STEP_LIMIT_SECONDS = 1500
-"""No step takes a third of this on two idle processors; one that does hangs."""
+STEP_LIMIT_SECONDS = 3600
+"""No step takes a sixth of this on two idle processors; one that takes as long on busy ones hangs."""
 
-ARM_TESTS = ("tests/integration",)
+PACKAGE_TESTS = ("tests/integration",)
+MUSL_ARM_TESTS = tuple(
+    f"tests/integration/test_{name}.py" for name in ("gc", "sessions", "stacks", "states", "threads")
+)
+LONG_TESTS = (
+    "test_api.py",
+    "test_autostart.py",
+    "test_cli_report.py",
+    "test_cli_run.py",
+    "test_files.py",
+    "test_lines.py",
+)
+"""Begun first, so that none is left for the end."""
 QUICK_TESTS = ("tests/integration/test_stacks.py",)
 QUICK_LEFT_OUT = ("tests/integration/test_stacks.py::test_all_of_this_with_the_jit_compiler",)
 """It runs the others once more."""
@@ -169,10 +187,9 @@ class Work:
         self.arm = folder / "arm64"
         """Debian's CPythons for arm64."""
         self.qemu = folder / "qemu" / "usr/bin/qemu-aarch64-static"
+        self.musl_python = foreign_python.MuslPython(folder / "musl")
         self.site = folder / "site"
         """Packages of pure Python for the tests."""
-        self.package = folder / "package"
-        """spprof for aarch64, as a wheel would install it."""
 
     def once(self, name: str, make: Callable[[], None]) -> bool:
         """A step that leaves a mark, and is not done where that is."""
@@ -192,11 +209,8 @@ class Work:
 
         def rust() -> None:
             stable.update()
-            self.toolchain.fetch(
-                stable, [f"libstd-rust-web-dev:{each}" for each in ("arm64",) if AARCH64 in self.targets]
-            )
-            if AARCH64 in self.targets:
-                stable.unpack(["qemu-user-static"], self.folder / "qemu")
+            self.toolchain.fetch(stable, ["libstd-rust-web-dev:arm64"])
+            stable.unpack(["qemu-user-static"], self.folder / "qemu")
 
         def zig() -> None:
             subprocess.run([sys.executable, "-m", "venv", self.zig.parent], check=True)
@@ -232,8 +246,15 @@ class Work:
         makers: dict[str, Callable[[], None]] = {"rust": rust, "zig": zig}
         if AARCH64 in self.targets:
             makers |= {f"CPython {' '.join(self.pythons)} for arm64": pythons, "pytest": site}
+        if set(MUSL) & set(self.targets):
+            makers["musl"] = self.musl_python.fetch
         with ThreadPoolExecutor() as pool:
             return all(pool.map(lambda each: self.once(f"fetch {each[0]}", each[1]), makers.items()))
+
+    def ziglang(self) -> Path:
+        """Where zig is, and what comes with it."""
+        (folder,) = self.zig.parent.glob("lib/python*/site-packages/ziglang")
+        return folder
 
     def environment(self) -> dict[str, str]:
         """What cargo is told. Not the release profile, whose last step alone takes minutes for each target."""
@@ -246,10 +267,14 @@ class Work:
             # Stripping would take Apple's tools, or a rust-objcopy.
             "CARGO_PROFILE_DEV_STRIP": "none",
             f"CARGO_TARGET_{_shouted(AARCH64)}_RUNNER": f"{self.qemu} -L {self.arm}",
-            f"CARGO_TARGET_{_shouted(MUSL[1])}_RUNNER": str(self.qemu),
+            f"CARGO_TARGET_{_shouted(MUSL[0])}_RUNNER": str(self.musl_python.loader("x86_64")),
+            f"CARGO_TARGET_{_shouted(MUSL[1])}_RUNNER": f"{self.qemu} -L {self.musl_python.musl}",
         }
         for target in MUSL:
-            environment[f"CARGO_TARGET_{_shouted(target)}_RUSTFLAGS"] = "-C target-feature=-crt-static"
+            # zig would still link a program with its own musl.
+            environment[f"CARGO_TARGET_{_shouted(target)}_RUSTFLAGS"] = (
+                "-C target-feature=-crt-static -C link-arg=-dynamic"
+            )
         for target in MACOS:
             # CPython's own symbols come from the executable.
             environment[f"CARGO_TARGET_{_shouted(target)}_RUSTFLAGS"] = (
@@ -297,14 +322,15 @@ class Work:
         suffix = "dylib" if target in MACOS else "so"
         return self.folder / "target" / target / "debug" / f"lib_native.{suffix}"
 
-    def link(self) -> None:
-        """clippy and a link in one, for every target; then what was linked is looked at."""
+    def link(self) -> bool:
+        """clippy and a link in one, for every target; then what was linked is looked at. True if all of that is well."""
         lints = {key: value for key, value in self.toolchain.lints().items() if key not in self.toolchain.environment()}
         version = ".".join(map(str, NEWEST_GLIBC))
         targets = [f"{target}.{version}" if target == AARCH64 else target for target in self.targets]
-        if self.cargo("clippy and link", "zigbuild", ["-p", "spprof-python", *_each("--target", targets)], lints):
-            for target in self.targets:
-                self.report.make(f"symbols of {target}", partial(self.look_at, target))
+        if not self.cargo("clippy and link", "zigbuild", ["-p", "spprof-python", *_each("--target", targets)], lints):
+            return False
+        looks = [self.report.make(f"symbols of {target}", partial(self.look_at, target)) for target in self.targets]
+        return all(looks)
 
     def look_at(self, target: str) -> None:
         """Whether the system would load the extension; raises ValueError if not."""
@@ -320,7 +346,7 @@ class Work:
 
     def symbols_of(self, target: str) -> set[str]:
         """What the C library of a system has, as zig knows it."""
-        (libc,) = self.zig.parent.glob("lib/python*/site-packages/ziglang/lib/libc")
+        libc = self.ziglang() / "lib" / "libc"
         if target in MUSL:
             text = (libc / "musl" / "libc.S").read_text()
             return set(re.findall(r"^(?:\.globl|\.weak|WEAK64|WEAKTIME64) (\S+)", text, re.MULTILINE))
@@ -330,68 +356,130 @@ class Work:
 
     def test_crates(self) -> None:
         """The tests of the crates; those of documents are left out, as they need a rustdoc of the same version."""
-        if AARCH64 in self.targets:
+        if set(EMULATED) & set(self.targets):
             for name, reason in CRATES_NOT_UNDER_QEMU.items():
                 self.report.skip(f"{name} on aarch64", reason)
-            skipped = ["--", *_each("--skip", CRATES_NOT_UNDER_QEMU)]
-            options = ["--no-fail-fast", "--target", AARCH64]
-            self.cargo("cargo test capture, aarch64", "test", ["-p", "capture", "--lib", *options, *skipped])
+        for target in (AARCH64, *MUSL):
+            if target not in self.targets:
+                continue
+            options = ["--no-fail-fast", "--target", target]
+            skipped = ["--", *_each("--skip", CRATES_NOT_UNDER_QEMU)] if target in EMULATED else []
+            self.cargo(f"cargo test capture, {target}", "test", ["-p", "capture", "--lib", *options, *skipped])
             # The tests apart from the code try properties with hundreds of cases each: minutes by qemu-user.
-            kinds = ["--lib"] if self.quick else ["--lib", "--tests"]
-            self.cargo("cargo test, aarch64", "test", [*_each("-p", FREE_CRATES), *kinds, *options])
-        for target in () if self.quick else MUSL:
-            if target in self.targets:
-                # Its programs run here as they are, or by qemu-user, once they need no loader of their own.
-                static = {f"CARGO_TARGET_{_shouted(target)}_RUSTFLAGS": "-C target-feature=+crt-static"}
-                options = ["-p", "capture", "--lib", "--no-fail-fast", "--target", target]
-                skipped = ["--", *_each("--skip", CRATES_NOT_UNDER_QEMU)] if target == MUSL[1] else []
-                self.cargo(f"cargo test capture, {target}", "test", [*options, *skipped], static)
+            once_is_enough = self.quick or target == MUSL[1]
+            kinds = ["--lib"] if once_is_enough else ["--lib", "--tests"]
+            self.cargo(f"cargo test, {target}", "test", [*_each("-p", FREE_CRATES), *kinds, *options])
         for target in TARGETS:
             if target not in self.targets:
                 self.report.skip(target, "not asked for")
             elif target in MACOS:
                 self.report.skip(f"tests on {target}", "nothing here runs macOS")
 
-    def make_package(self) -> bool:
-        """spprof for aarch64."""
-        if not self.cargo(f"build {AARCH64}", "zigbuild", ["-p", "spprof-python", "--target", AARCH64]):
-            return False
-        shutil.rmtree(self.package, ignore_errors=True)
-        shutil.copytree(ROOT / "python" / "spprof", self.package / "spprof")
+    def make_package(self, target: str) -> Path:
+        """spprof for a target, as a wheel would install it, in a folder of its own."""
+        package = self.folder / "packages" / target
+        shutil.rmtree(package, ignore_errors=True)
+        shutil.copytree(ROOT / "python" / "spprof", package / "spprof")
         for file in (ROOT / "python" / "spprof.data" / "purelib").iterdir():
-            shutil.copy2(file, self.package)
-        shutil.copy2(self.library(AARCH64), self.package / "spprof" / "_native.abi3.so")
-        return True
+            shutil.copy2(file, package)
+        shutil.copy2(self.library(target), package / "spprof" / "_native.abi3.so")
+        return package
 
-    def python(self, version: str) -> Path:
-        """A script that runs a CPython for arm64, and that it takes for its own executable."""
-        script = self.folder / "bin" / f"python{version}"
-        script.parent.mkdir(exist_ok=True)
-        script.write_text(
-            f'#!/bin/sh\nexec {self.qemu} -L {self.arm} -0 "$0" {self.arm}/usr/bin/python{version} "$@"\n'
-        )
-        script.chmod(0o755)
-        return script
+    def make_musl_pythons(self) -> bool:
+        """CPythons for the targets with musl."""
+        missing = [program for program in ("make", "xz") if shutil.which(program) is None]
+        if missing:
+            self.report.skip("tests of the package on musl", f"no CPython can be built without {' and '.join(missing)}")
+            return False
+        processors = [_processor(target) for target in MUSL if target in self.targets or target == MUSL[0]]
+        name = f"CPython {foreign_python.MUSL_VERSION} for musl"
+        zig = self.ziglang() / "zig"
+        return all(self.once(f"{name} {each}", partial(self.musl_python.build, each, zig)) for each in processors)
 
-    def test_package(self, tests: Sequence[str]) -> None:
-        """The tests of the package for aarch64."""
+    def test_package_on_arm(self, pool: Executor, tests: Sequence[str]) -> list[Future[None]]:
+        """Begins the tests of the package for aarch64."""
+        if not self.cargo(f"build {AARCH64}", "zigbuild", ["-p", "spprof-python", "--target", AARCH64]):
+            return []
+        package = self.make_package(AARCH64)
+        for name, reason in NOT_UNDER_QEMU.items():
+            self.report.skip(f"{name} on aarch64", reason)
+        interpreters = {}
+        for version in self.pythons:
+            emulated: list[str | Path] = [self.qemu, "-L", self.arm, "-0", self.arm / "usr/bin" / f"python{version}"]
+            folder = self.folder / "environments" / f"{version}-{AARCH64}"
+            # qemu-user finds this folder in that of the CPythons.
+            interpreters[f"{version} aarch64"] = foreign_python.make_environment(
+                folder, version, emulated, "/usr/bin", package
+            )
+        left_out = [*NOT_UNDER_QEMU, *(QUICK_LEFT_OUT if self.quick else ())]
+        return self.begin_tests(pool, interpreters, tests, left_out, QEMU_ENVIRONMENT)
+
+    def test_package_on_musl(self, pool: Executor, tests: Sequence[str]) -> list[Future[None]]:
+        """Begins the tests of the package for musl, which has to be linked."""
+        begun = []
+        for target in MUSL:
+            if target not in self.targets:
+                continue
+            processor, version = _processor(target), foreign_python.MUSL_VERSION
+            program = self.musl_python.prefix(processor) / "bin" / f"python{version}"
+            emulator: list[str | Path] = [self.qemu, "-L", self.musl_python.musl, "-0"] if target in EMULATED else []
+            folder = self.folder / "environments" / f"{version}-{target}"
+            python = foreign_python.make_environment(
+                folder, version, [*emulator, program], program.parent, self.make_package(target)
+            )
+            own_tests, left_out, more = list(tests), [], {}
+            if target in EMULATED:
+                own_tests, left_out, more = list(tests or MUSL_ARM_TESTS), list(NOT_UNDER_QEMU), QEMU_ENVIRONMENT
+                if not tests:
+                    reason = "what differs there is musl or the processor, and each is tested by itself"
+                    self.report.skip(f"the rest of {' '.join(PACKAGE_TESTS)} on {target}", reason)
+            name = f"{version} musl {processor}"
+            begun += self.begin_tests(pool, {name: python}, own_tests or PACKAGE_TESTS, left_out, more)
+        return begun
+
+    def begin_tests(
+        self,
+        pool: Executor,
+        interpreters: Mapping[str, Path],
+        tests: Iterable[str],
+        left_out: Sequence[str],
+        more: Mapping[str, str],
+    ) -> list[Future[None]]:
+        """Begins a run of pytest for each file and interpreter."""
         environment = {
-            "PYTHONPATH": f"{self.package}:{self.site}",
+            "PYTHONPATH": str(self.site),
             # Compiling takes qemu-user longer than most tests do. Debian's files come without bytecode, and pytest compiles each
             # plugin it finds by itself: all of Hypothesis.
             "PYTHONDONTWRITEBYTECODE": "",
             "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            **more,
         }
-        # Tests wait for the system to say that a thread is in read(2), and it gives its own number.
-        environment["SPPROF_TESTS_SYSTEM_CALLS_OF"] = "x86_64"
-        for name, reason in NOT_UNDER_QEMU.items():
-            self.report.skip(f"{name} on aarch64", reason)
-        for version in self.pythons:
-            command: list[str | Path] = [self.python(version), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-            left_out = [*NOT_UNDER_QEMU, *(QUICK_LEFT_OUT if self.quick else ())]
-            command += [*_each("--deselect", left_out), *tests]
-            self.report.run(f"pytest {version} aarch64", command, environment)
+
+        def run(name: str, python: Path, test: str) -> None:
+            command: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            own = [each for each in left_out if each.startswith(f"{test}::")]
+            self.report.run(f"pytest {name} {test}", [*command, *_each("--deselect", own), test], environment)
+
+        return [
+            pool.submit(run, name, python, test)
+            for test in _files(tests)
+            if test not in left_out
+            for name, python in interpreters.items()
+        ]
+
+
+def _files(tests: Iterable[str]) -> list[str]:
+    """Names of tests, from the root of the repository, with the files of a folder in its place; those that take long are first."""
+    found = []
+    for test in tests:
+        files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / test).glob("test_*.py"))
+        found += files or [test]
+    return sorted(found, key=lambda name: Path(name).name not in LONG_TESTS)
+
+
+def _processor(target: str) -> str:
+    return target.split("-", maxsplit=1)[0]
 
 
 def _shouted(target: str) -> str:
@@ -411,7 +499,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=ROOT / ".work" / "cross", help="where everything is made")
     parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated (default: all)")
     parser.add_argument("--no-tests", action="store_true", help="links only")
-    parser.add_argument("tests", nargs="*", help="files of tests for aarch64")
+    parser.add_argument("tests", nargs="*", help="files of tests for aarch64 and musl")
     return parser.parse_args()
 
 
@@ -433,15 +521,23 @@ def main() -> int:
         print(f"skipped: other systems: {error}")
         return 0
     if fetched:
-        with ThreadPoolExecutor() as pool:
-            # One processor runs the tests under qemu-user while the other compiles.
-            if AARCH64 in work.targets and not options.no_tests and work.make_package():
-                tests = options.tests or (QUICK_TESTS if options.quick else ARM_TESTS)
-                pool.submit(work.test_package, tests)
+        tested = () if options.no_tests else work.targets
+        # They run under qemu-user while the rest is compiled.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            begun: list[Future[None]] = []
+            musl_pythons = pool.submit(work.make_musl_pythons) if set(MUSL) & set(tested) else None
+            if AARCH64 in tested:
+                begun += work.test_package_on_arm(
+                    pool, options.tests or (QUICK_TESTS if options.quick else PACKAGE_TESTS)
+                )
             if work.make_std():
-                work.link()
-                if not options.no_tests:
+                linked_all = work.link()
+                if tested:
                     work.test_crates()
+                if linked_all and musl_pythons is not None and musl_pythons.result():
+                    begun += work.test_package_on_musl(pool, options.tests)
+            for each in begun:
+                each.result()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print("\n=== summary")
     print("\n".join(work.report.lines))

@@ -44,10 +44,12 @@ class Unreachable(Exception):
 class Archives:
     """A private apt for one release: it knows of nothing installed and needs no root.
 
-    Of packages that are named without one, the architecture is the first of `architectures`.
+    Of packages that are named without one, the architecture is the first of `architectures`. `sources` are for `unpack_sources`.
     """
 
-    def __init__(self, folder: Path, release: str, architectures: Sequence[str] = ("amd64",)) -> None:
+    def __init__(
+        self, folder: Path, release: str, architectures: Sequence[str] = ("amd64",), sources: bool = False
+    ) -> None:
         self.folder = folder
         self.configuration = folder / "apt.conf"
         for part in ("lists/partial", "cache/archives/partial", "etc"):
@@ -59,7 +61,9 @@ class Archives:
             lines = text.split("\n\n")[0].splitlines()
             text = "\n".join(f"Suites: {release}" if line.startswith("Suites:") else line for line in lines) + "\n"
         apart = "".join(f'"{name}";' for name in architectures)
-        (folder / "etc" / "debian.sources").write_text(text)
+        (folder / "etc" / "debian.sources").write_text(
+            text.replace("Types: deb\n", "Types: deb deb-src\n") if sources else text
+        )
         self.configuration.write_text(
             f"""Dir::Etc::sourcelist "/dev/null"; Dir::Etc::sourceparts "{folder}/etc"; Dir::State::lists "{folder}/lists";
 Dir::State::status "{folder}/status"; Dir::Cache "{folder}/cache";
@@ -88,6 +92,28 @@ APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
         options = ["install", "--download-only", "-y", "-qq", "--no-install-recommends", *names]
         subprocess.run(["apt-get", "-c", self.configuration, *options], check=True)
         _unpack_all(self.folder / "cache/archives", destination)
+
+    def unpack_sources(self, names: Sequence[str], destination: Path) -> None:
+        """Downloads these sources as their authors published them, and unpacks each into a folder of its name."""
+        downloads = self.folder / "downloads" / "sources"
+        shutil.rmtree(downloads, ignore_errors=True)
+        downloads.mkdir(parents=True)
+        command: list[str | Path] = [
+            "apt-get",
+            "-c",
+            self.configuration,
+            "source",
+            "--download-only",
+            "--tar-only",
+            "-qq",
+            *names,
+        ]
+        subprocess.run(command, cwd=downloads, check=True)
+        for name in names:
+            (archive,) = (each for each in downloads.glob(f"{name}_*.orig.tar.*") if each.suffix != ".asc")
+            (destination / name).mkdir(parents=True, exist_ok=True)
+            where: list[str | Path] = ["-C", destination / name, "--strip-components=1"]
+            subprocess.run(["tar", "-xf", archive, "--no-same-owner", *where], check=True)
 
     def dependencies(self, name: str, prefix: str) -> list[str]:
         """Packages that `name` depends on directly and whose names begin so."""

@@ -1,6 +1,6 @@
 //! Tests of [`crate::fault`] and [`crate::safe_load`] in this very process: loads that fault, whoever does them.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use interpreter::{Fault, Memory, WordOffsets};
 
@@ -10,6 +10,20 @@ use crate::{disposition, fault};
 
 /// Dispositions belong to the process, and tests run side by side.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// For tests of what may look where there is nothing.
+#[cfg(target_os = "linux")]
+pub(crate) fn with_faults_caught<T>(look: impl FnOnce() -> T) -> T {
+    let _turn = turn();
+    fault::install().expect("a handler");
+    let seen = look();
+    fault::uninstall();
+    seen
+}
 
 /// Pages that end before a page that is not mapped.
 fn end_of_mapping() -> (memmap2::MmapMut, u64) {
@@ -24,7 +38,7 @@ fn end_of_mapping() -> (memmap2::MmapMut, u64) {
 
 #[test]
 fn a_bad_address_is_an_error_in_every_thread() {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _turn = turn();
     fault::install().expect("a handler");
     let (mut mapping, bad) = end_of_mapping();
     let end = mapping.len() / 2;
@@ -70,7 +84,7 @@ fn a_bad_address_is_an_error_in_every_thread() {
 
 #[test]
 fn what_was_there_is_there_again() {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _turn = turn();
     let owners = || [libc::SIGSEGV, libc::SIGBUS].map(|signal| disposition::current(signal).expect("an answer"));
     let before = owners();
     fault::install().expect("a handler");
