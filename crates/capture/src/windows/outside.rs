@@ -4,8 +4,10 @@
 //! allocates nothing, takes no lock, loads nothing and calls nothing of CPython: the thread may hold any lock there is. What is
 //! needed is made ready before, the lock over the symbols too, which the thread may be about to take in the deallocation hook.
 //!
-//! A read that faults is dispatched by the system under a lock of its own, which is held alone only by who adds or removes a
-//! vectored handler. A thread in that call is in no change of its frames, so nothing that is read of it faults.
+//! There is one lock that a look may need: a read that faults is dispatched by the system under its lock over the vectored handlers,
+//! which the thread that stands still may have, in the middle of dispatching, adding or removing. Such a thread is in no
+//! change of its frames, so nothing that is read of it faults as long as it has a state at all; that is looked at before it
+//! is suspended and again after.
 
 use std::sync::MutexGuard;
 
@@ -65,7 +67,7 @@ pub(crate) fn look<'a>(
     let LiveThread { tid, thread_state, .. } = *thread;
     let used_ns = cpu_ns.saturating_sub(thread.counted_cpu_ns);
     let elapsed_ns = now_ns.saturating_sub(thread.counted_to_ns);
-    if thread_state == 0 {
+    if thread_state == 0 || !is_state_of(&shared.host, thread_state, tid) {
         return Look::CannotTell;
     }
     if tid == platform::own_tid() {
@@ -128,8 +130,7 @@ fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, fr
     let host = &shared.host;
     let program_counter = registers.Rip;
     let layout = &host.layout;
-    let is_its_own = layout.thread_id(&LiveMemory, thread_state, layout.thread_state.thread_id) == Some(tid as u64);
-    if !is_its_own || host.is_entering_interpreter(program_counter) {
+    if !is_state_of(host, thread_state, tid) || host.is_entering_interpreter(program_counter) {
         let end = WalkEnd::Torn(interpreter::TornReason::Unlinked);
         return Found { end, program_counter, gil: Gil::Unknown, in_gc: false };
     }
@@ -143,6 +144,12 @@ fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, fr
     let gil = gil(host, thread_state);
     let in_gc = gil == Gil::Holds && collection::is_collecting(shared, thread_state);
     Found { end, program_counter, gil, in_gc }
+}
+
+/// Whether what is at `thread_state` is the state of thread `tid` still.
+fn is_state_of(host: &Host, thread_state: u64, tid: Tid) -> bool {
+    let layout = &host.layout;
+    layout.thread_id(&LiveMemory, thread_state, layout.thread_state.thread_id) == Some(tid as u64)
 }
 
 /// What the interpreter's memory says for certain of a thread that stands still.
