@@ -2,8 +2,9 @@
 
     tools/wine.py [--folder FOLDER] [--python 3.12 ...] [--quick] [-- PYTEST ARGUMENTS ...]
 
-Clippy looks at the crates that touch the system, the Rust tests of `capture` run, then on each CPython what of tests/ is for
-Windows (`tools/systems.py` has the list); with `--quick` without what begins many processes, which takes Wine seconds each.
+Clippy looks at the crates that touch the system, the Rust unit tests run, then on each CPython what of tests/ is for
+Windows (`tools/systems.py` has the list); with `--quick` without what begins many processes, which takes Wine seconds each, and
+without clippy for the MSVC toolchain, with which wheels are built and whose standard library is compiled for it alone.
 
 Needs Debian 12 on x86_64, cargo and a C compiler, no root, and nothing installed: all else is unpacked into FOLDER
 (default: `.work/wine`) and used again the next time. That is Debian's `rustc-web` with a standard
@@ -37,6 +38,8 @@ import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = "x86_64-pc-windows-gnu"
+SHIPPED_TARGET = "x86_64-pc-windows-msvc"
+"""What wheels are built for; to link for it Microsoft's own libraries are needed."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 DEFAULT_PYTHONS = ("3.9", "3.13")
 """One with frames of its own kind and thread states without native ids, and the last one there is."""
@@ -72,8 +75,8 @@ TEST_PACKAGES = (
     "colorama",
 )
 """What older versions need besides is named here: pip asks the interpreter that runs it."""
-RUST_TESTS = ("--lib", "-p", "capture")
-"""The crate that touches the system; not its loom models, which are the same on every system, as the other crates are."""
+RUST_TESTS = ("--lib", "-p", "capture", "-p", "interpreter", "-p", "profile", "-p", "formats")
+"""The unit tests; not loom's models, snapshots and properties, which are the same on every system."""
 
 
 CARGO = ("cargo", "--config", 'profile.dev.package."*".opt-level=0')
@@ -309,10 +312,14 @@ class Rust:
         """What `build` made."""
         return self.folder / "target" / TARGET / "debug" / "_native.dll"
 
-    def check(self, steps: Steps) -> None:
+    def check(self, steps: Steps, *, quick: bool) -> None:
         """Clippy on the crates with code for Windows, then the Rust tests under Wine."""
-        check = [*CARGO, "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target", TARGET]
-        steps.run("clippy", check, environment={**self.environment(), **self.toolchain.lints()})
+        lints = {**self.environment(), **self.toolchain.lints()}
+        check = [*CARGO, "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target"]
+        steps.run("clippy", [*check, TARGET], environment=lints)
+        if not quick:
+            build_std = "-Zbuild-std=std,panic_abort"
+            steps.run("clippy, MSVC", [*check, SHIPPED_TARGET, build_std], environment=lints)
         test = [*CARGO, "test", "--locked", *RUST_TESTS, "--target", TARGET]
         steps.run("cargo test", test, environment={**self.environment(), **self.wine.environment()})
 
@@ -360,7 +367,8 @@ def main() -> int:
     tests = systems.QUICK_WINDOWS_TESTS if arguments.quick else systems.tests("win32")
     words = arguments.pytest or [windows_path(ROOT / test) for test in tests]
     try:
-        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, words, not arguments.no_rust_checks)
+        check = None if arguments.no_rust_checks else functools.partial(Rust.check, quick=arguments.quick)
+        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, words, check)
     except Failed:
         # Its line says so.
         pass
@@ -371,7 +379,13 @@ def main() -> int:
     return 1 if steps.failed else 0
 
 
-def run_all(steps: Steps, folder: Path, pythons: Sequence[str], words: Sequence[str], rust_checks: bool) -> None:
+def run_all(
+    steps: Steps,
+    folder: Path,
+    pythons: Sequence[str],
+    words: Sequence[str],
+    check: Callable[[Rust, Steps], None] | None,
+) -> None:
     """Every step: Wine is fetched while the compiler is at work, and Rust tests are compiled while Python's run."""
     wine = Wine(folder)
     rust = Rust(folder, wine)
@@ -381,7 +395,7 @@ def run_all(steps: Steps, folder: Path, pythons: Sequence[str], words: Sequence[
         rust.build(steps)
         wine_is_there.result()
         with wine.kept_alive(pythons[0]):
-            checked = beside.submit(rust.check, steps) if rust_checks else None
+            checked = None if check is None else beside.submit(check, rust, steps)
             for name in pythons:
                 wine.install(name, rust.extension)
                 run_tests(steps, wine, name, words)

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 
-from . import _arguments, _garbage, _native, _output, _selfcheck, _threads
+from . import _arguments, _exit, _garbage, _native, _output, _selfcheck, _threads
 
 # Not from `typing`, whose import takes longer than all of ours.
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ class _Hooks:
     """What a session asks of Python's own modules."""
 
     def __init__(self) -> None:
-        self._all = (_threads.Hooks(), _garbage.Hook())
+        self._all = (_threads.Hooks(), _garbage.Hook(), _exit.Hook())
 
     def install(self) -> None:
         for hook in self._all:

@@ -195,6 +195,27 @@ def test_pause_stops_the_looks():
     spprof.stop()
 
 
+def test_nobody_is_suspended_while_the_process_ends(monkeypatch):
+    looks = []
+
+    def end(status):
+        before = spprof.stats().collected_samples
+        middle(0.1)
+        looks.append((status, spprof.stats().collected_samples - before))
+
+    monkeypatch.setattr(os, "_exit", end)
+    spprof.start(interval_ms=1)
+    os._exit(7)
+    spprof.stop()
+    assert looks == [(7, 0)]
+    assert os._exit is end
+
+
+def test_a_process_that_ends_at_once_has_its_status():
+    program = "import os, time, spprof; spprof.start(interval_ms=1); time.sleep(0.1); os._exit(7)"
+    assert subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, check=False).returncode == 7
+
+
 def test_start_twice_and_stop_without_start():
     spprof.start()
     with pytest.raises(RuntimeError, match="already running"):

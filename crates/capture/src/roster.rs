@@ -149,8 +149,9 @@ impl Roster {
             let since_ns = now_ns.saturating_sub(self.last_whole_pass_ns.unwrap_or(now_ns));
             let counted_cpu_ns = cpu_ns.saturating_sub(since_ns);
             self.admit(shared, recording, tid, state.thread_id, now_ns, counted_cpu_ns);
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.thread_state = state.address;
+            match self.threads.get_mut(&tid) {
+                Some(thread) => thread.thread_state = state.address,
+                None => platform::forget_thread(tid),
             }
         }
         if is_whole {
@@ -293,6 +294,7 @@ impl Roster {
     pub(crate) fn forget(&mut self, tid: Tid) {
         self.threads.remove(&tid);
         self.names.remove(&tid);
+        platform::forget_thread(tid);
     }
 
     /// The thread's name in `threading`, now or once it is found.

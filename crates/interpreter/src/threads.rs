@@ -145,12 +145,23 @@ mod tests {
         Layout::detect(&identity, &FakeMemory::default(), 0).expect("3.12")
     }
 
+    /// The fields of the ids are narrower on Windows, and in other places.
+    fn put_id(memory: &mut FakeMemory, at: u64, offset: u32, id: u64) {
+        let bytes = id.to_le_bytes();
+        memory.put_bytes(at + u64::from(offset), &bytes[..layout().thread_state.id_bytes as usize]);
+    }
+
+    fn put_native_id(memory: &mut FakeMemory, at: u64, id: u64) {
+        let offset = layout().thread_state.native_thread_id.expect("3.12 has it");
+        put_id(memory, at, offset, id);
+    }
+
     fn put_thread(memory: &mut FakeMemory, at: u64, next: u64, interpreter: u64, id: u64) {
         memory.put_u64(at, 0);
         memory.put_u64(at + 8, next);
         memory.put_u64(at + 16, interpreter);
-        memory.put_u64(at + 136, id);
-        memory.put_u64(at + 144, id + 1);
+        put_id(memory, at, layout().thread_state.thread_id, id);
+        put_native_id(memory, at, id + 1);
     }
 
     fn read_all(memory: &FakeMemory) -> (Vec<u64>, bool) {
@@ -187,7 +198,7 @@ mod tests {
     #[test]
     fn a_thread_that_has_not_begun_is_left_out() {
         let mut memory = two_interpreters();
-        memory.put_u64(0x4000 + 136, 0);
+        put_id(&mut memory, 0x4000, layout().thread_state.thread_id, 0);
         assert_eq!(read_all(&memory), (vec![0x5000, 0x6000], true));
     }
 
@@ -205,7 +216,7 @@ mod tests {
             assert_ne!(newest(&later), before);
         }
         // The head has ended, and the next thread was given its memory and its stack.
-        memory.put_u64(0x4000 + 144, 1234);
+        put_native_id(&mut memory, 0x4000, 1234);
         assert_ne!(newest(&memory), before);
         // The last one but the head has ended.
         let mut later = two_interpreters();

@@ -2,6 +2,8 @@
 
 use std::ffi::CStr;
 
+use super::Tid;
+
 /// The process id.
 pub(crate) fn pid() -> i32 {
     // SAFETY: a plain system call.
@@ -44,6 +46,9 @@ pub(super) fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     (result == 0).then(|| (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64))
 }
+
+/// Nobody will ask about thread `tid` any more; nothing is kept of it here.
+pub(crate) fn forget_thread(_tid: Tid) {}
 
 /// What `threading.get_ident()` gives for the calling thread (`Python/thread_pthread.h`).
 pub(crate) fn own_python_id() -> u64 {

@@ -5,6 +5,7 @@
 use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::io;
+use std::mem::transmute;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -18,17 +19,19 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
-use windows_sys::Win32::System::LibraryLoader::GetProcAddress;
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 use windows_sys::Win32::System::ProcessStatus::K32EnumProcessModules;
 use windows_sys::Win32::System::SystemInformation::{GetSystemTimePreciseAsFileTime, OSVERSIONINFOW};
 use windows_sys::Win32::System::Threading::{
     CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, CreateWaitableTimerExW, GetCurrentProcess, GetCurrentProcessId,
-    GetCurrentThread, GetCurrentThreadId, GetProcessTimes, GetThreadDescription, GetThreadTimes, INFINITE, OpenThread,
+    GetCurrentThread, GetCurrentThreadId, GetProcessIdOfThread, GetProcessTimes, GetThreadTimes, INFINITE, OpenThread,
     SetThreadPriority, SetWaitableTimer, THREAD_GET_CONTEXT, THREAD_PRIORITY_HIGHEST, THREAD_QUERY_INFORMATION,
     THREAD_SUSPEND_RESUME, THREAD_SYNCHRONIZE, TIMER_ALL_ACCESS, WaitForSingleObject,
 };
 use windows_sys::Win32::System::WindowsProgramming::{QueryProcessCycleTime, QueryThreadCycleTime};
+use windows_sys::core::{HRESULT, PWSTR};
+use windows_sys::w;
 
 /// The system's id of a thread. It is a DWORD there, and a small one: ids come from a table of handles.
 pub(crate) type Tid = i32;
@@ -203,6 +206,13 @@ pub(crate) fn main_tid() -> Tid {
 
 /// The threads of this process, all of them.
 pub(crate) fn own_threads() -> Vec<Tid> {
+    // SAFETY: only asks.
+    let own = unsafe { GetCurrentProcessId() };
+    all_threads().into_iter().filter(|(_, process)| *process == own).map(|(tid, _)| tid).collect()
+}
+
+/// The threads of all processes, each with its process's id.
+fn all_threads() -> Vec<(Tid, u32)> {
     let mut threads = Vec::new();
     // SAFETY: only asks; the handle is closed when dropped.
     let snapshot = unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0) };
@@ -212,14 +222,11 @@ pub(crate) fn own_threads() -> Vec<Tid> {
     let snapshot = Handle(snapshot);
     // SAFETY: all-zero is a valid entry, which says how large it is and is filled in by the calls.
     unsafe {
-        let own = GetCurrentProcessId();
         let mut entry: THREADENTRY32 = std::mem::zeroed();
         entry.dwSize = size_of::<THREADENTRY32>() as u32;
         let mut found = Thread32First(snapshot.raw(), &raw mut entry);
         while found != 0 {
-            if entry.th32OwnerProcessID == own {
-                threads.push(entry.th32ThreadID as Tid);
-            }
+            threads.push((entry.th32ThreadID as Tid, entry.th32OwnerProcessID));
             found = Thread32Next(snapshot.raw(), &raw mut entry);
         }
     }
@@ -236,19 +243,23 @@ fn created_ticks(tid: Tid) -> u64 {
     if known == 0 { u64::MAX } else { ticks(created) }
 }
 
-/// Handles of the threads that were asked about. One that is held keeps the id from being given to another thread, which
-/// Windows does soon.
+/// Handles of the threads that were asked about, until [`forget_thread`]. One that is held keeps the id from being given to another
+/// thread, which Windows does soon.
 static THREADS: Mutex<Option<FxHashMap<Tid, Handle>>> = Mutex::new(None);
 
 fn threads() -> MutexGuard<'static, Option<FxHashMap<Tid, Handle>>> {
     THREADS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// A handle of thread `tid`, if it is one of this process.
 fn open(tid: Tid) -> Option<Handle> {
     let rights = THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT | THREAD_QUERY_INFORMATION | THREAD_SYNCHRONIZE;
     // SAFETY: only asks; an id that is nobody's is an error.
     let handle = unsafe { OpenThread(rights, 0, tid as u32) };
-    (!handle.is_null()).then(|| Handle(handle))
+    let handle = (!handle.is_null()).then(|| Handle(handle))?;
+    // Ids are of the whole system: that of a thread that has ended is soon given to one of any process.
+    // SAFETY: a handle of ours, and only asks.
+    unsafe { GetProcessIdOfThread(handle.raw()) == GetCurrentProcessId() }.then_some(handle)
 }
 
 /// Whether the system lets thread `tid` be looked at.
@@ -265,11 +276,15 @@ pub(crate) fn with_thread<T>(tid: Tid, ask: impl FnOnce(HANDLE) -> T) -> Option<
         std::collections::hash_map::Entry::Vacant(place) => place.insert(open(tid)?),
     };
     // SAFETY: a handle of ours; a thread is signaled once it has ended.
-    if unsafe { WaitForSingleObject(handle.raw(), 0) } != WAIT_TIMEOUT {
+    let lives = unsafe { WaitForSingleObject(handle.raw(), 0) } == WAIT_TIMEOUT;
+    lives.then(|| ask(handle.raw()))
+}
+
+/// Nobody will ask about thread `tid` any more: its id may be another's.
+pub(crate) fn forget_thread(tid: Tid) {
+    if let Some(threads) = threads().as_mut() {
         threads.remove(&tid);
-        return None;
     }
-    Some(ask(handle.raw()))
 }
 
 /// Closes the handles that [`with_thread`] keeps.
@@ -364,12 +379,29 @@ pub(crate) fn wake_waiter(word: &AtomicU32) {
     }
 }
 
+type GetThreadDescription = unsafe extern "system" fn(HANDLE, *mut PWSTR) -> HRESULT;
+
+/// The function that tells threads' names. Windows Server 2016 and Windows 10 1607 have it in this library alone, where it is to be
+/// looked up (Windows documentation of the function): an extension that imports it from another is not loaded there.
+fn get_thread_description() -> Option<GetThreadDescription> {
+    static FOUND: OnceLock<Option<GetThreadDescription>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // SAFETY: a library that every process has and keeps, and the type of the function of that name.
+        unsafe {
+            let library = GetModuleHandleW(w!("kernelbase.dll"));
+            let found = export(library as usize, c"GetThreadDescription");
+            (!found.is_null()).then(|| transmute::<*const (), GetThreadDescription>(found))
+        }
+    })
+}
+
 /// The name that was given to thread `tid` in the system, if any (Windows 10 1607 and later).
 pub(crate) fn thread_comm(tid: Tid) -> Option<String> {
+    let get_thread_description = get_thread_description()?;
     let mut text: *mut u16 = ptr::null_mut();
     // SAFETY: a handle of ours; the system allocates the text, which ends in 0 and is ours to free.
     let name = with_thread(tid, |handle| unsafe {
-        if GetThreadDescription(handle, &raw mut text) < 0 || text.is_null() {
+        if get_thread_description(handle, &raw mut text) < 0 || text.is_null() {
             return String::new();
         }
         let length = (0..).take_while(|index| *text.add(*index) != 0).count();
@@ -417,12 +449,17 @@ impl AllSignalsBlocked {
     }
 }
 
+/// The list of libraries cannot be read, or not all of it, while another thread loads one (Windows documentation of
+/// `EnumProcessModulesEx`): so often it is tried.
+const MAX_LIST_READINGS: u32 = 10;
+
 /// Address of what the interpreter's library exports as `name`, null where there is none.
 pub(crate) fn symbol(name: &CStr) -> *const () {
-    static LIBRARY: OnceLock<Option<usize>> = OnceLock::new();
-    let library =
-        *LIBRARY.get_or_init(|| modules().into_iter().find(|module| !export(*module, c"_PyRuntime").is_null()));
-    library.map_or(ptr::null(), |library| export(library, name))
+    static LIBRARY: OnceLock<usize> = OnceLock::new();
+    let find = || modules().into_iter().find(|module| !export(*module, c"_PyRuntime").is_null());
+    // Only what was found is kept: the next session may find what this one does not.
+    let library = LIBRARY.get().copied().or_else(|| (0..MAX_LIST_READINGS).find_map(|_| find()));
+    library.map_or(ptr::null(), |library| export(*LIBRARY.get_or_init(|| library), name))
 }
 
 fn export(module: usize, name: &CStr) -> *const () {
@@ -470,8 +507,8 @@ mod tests {
         assert!(before <= asked && asked <= after, "{before} {asked} {after}");
     }
 
-    #[test]
-    fn a_thread_that_is_gone_has_no_clock() {
+    /// The id of a thread that was asked about and has ended.
+    fn tid_of_ended_thread() -> Tid {
         let (ask, answer) = std::sync::mpsc::channel();
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -485,6 +522,32 @@ mod tests {
         while thread_cpu_ns(tid).is_some() {
             std::thread::yield_now();
         }
+        tid
+    }
+
+    #[test]
+    fn an_id_is_no_others_until_it_is_forgotten() {
+        let tid = tid_of_ended_thread();
+        assert!(can_be_opened(tid), "it is nobody's, and the system knows it still");
+        forget_thread(tid);
+    }
+
+    #[test]
+    fn threads_of_other_processes_are_left_alone() {
+        let own = own_threads();
+        let theirs: Vec<Tid> = all_threads().into_iter().map(|(tid, _)| tid).filter(|tid| !own.contains(tid)).collect();
+        assert!(!theirs.is_empty());
+        for tid in theirs {
+            assert_eq!(with_thread(tid, |_| ()), None, "{tid}");
+        }
+        assert_eq!(with_thread(own_tid(), |_| ()), Some(()));
+    }
+
+    #[test]
+    fn a_thread_has_the_name_that_it_was_given() {
+        let named = std::thread::Builder::new().name("a näme".to_owned());
+        let thread = named.spawn(|| thread_comm(own_tid())).expect("a thread");
+        assert_eq!(thread.join().expect("it ends").as_deref(), Some("a näme"));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) enum Activity {
 
 /// `syscall`; behind it a thread stands that is in the kernel.
 const SYSTEM_CALL: [u8; 2] = [0x0f, 0x05];
+/// `int 2eh`: the same where the kernel asks for it by a byte at 0x7ffe0308, which the stubs look at.
+const INTERRUPT: [u8; 2] = [0xcd, 0x2e];
 /// `call qword ptr [0x7ffe1000]`: the same in Wine, whose kernel is a library.
 const WINE_SYSTEM_CALL: [u8; 7] = [0xff, 0x14, 0x25, 0x00, 0x10, 0xfe, 0x7f];
 /// `ret`, which follows in every stub of `ntdll`.
@@ -25,7 +27,8 @@ pub(crate) fn activity<M: Memory>(memory: &M, program_counter: u64) -> Activity 
         let bytes = instruction.iter().chain([&RETURN]);
         bytes.enumerate().all(|(at, expected)| memory.read_u8(begin.wrapping_add(at as u64)).ok() == Some(*expected))
     };
-    if is_behind(&SYSTEM_CALL) || is_behind(&WINE_SYSTEM_CALL) { Activity::InSystemCall } else { Activity::InProgram }
+    let is_in_call = is_behind(&SYSTEM_CALL) || is_behind(&INTERRUPT) || is_behind(&WINE_SYSTEM_CALL);
+    if is_in_call { Activity::InSystemCall } else { Activity::InProgram }
 }
 
 /// Whether a thread that is in a system call waits there. One that has used all the time there was is not waiting: the system
@@ -62,14 +65,19 @@ mod tests {
         Code(code.to_vec())
     }
 
+    /// Behind `syscall` and behind `int 2eh`: which of them is used, the stub asks the kernel.
+    const BEHIND: [u64; 2] = [20, 23];
+
     #[test]
     fn behind_the_instruction_is_in_the_kernel() {
-        assert_eq!(activity(&stub(), START + 20), Activity::InSystemCall);
+        for at in BEHIND {
+            assert_eq!(activity(&stub(), START + at), Activity::InSystemCall, "at {at}");
+        }
     }
 
     #[test]
     fn nowhere_else_is() {
-        for at in (0..24).filter(|at| *at != 20) {
+        for at in (0..24).filter(|at| !BEHIND.contains(at)) {
             assert_eq!(activity(&stub(), START + at), Activity::InProgram, "at {at}");
         }
         assert_eq!(activity(&stub(), 0), Activity::InProgram);

@@ -14,6 +14,7 @@ use windows_sys::Win32::Foundation::{
 use windows_sys::Win32::System::Diagnostics::Debug::{
     AddVectoredExceptionHandler, EXCEPTION_POINTERS, RemoveVectoredExceptionHandler,
 };
+use windows_sys::Win32::System::Memory::{MEMORY_BASIC_INFORMATION, PAGE_GUARD, VirtualProtect, VirtualQuery};
 
 use crate::platform;
 use crate::safe_load;
@@ -66,11 +67,30 @@ unsafe extern "system" fn on_exception(exception: *mut EXCEPTION_POINTERS) -> i3
         let is_load =
             [EXCEPTION_ACCESS_VIOLATION, EXCEPTION_IN_PAGE_ERROR, STATUS_GUARD_PAGE_VIOLATION].contains(&code);
         if is_load && let Some(elsewhere) = safe_load::recovery((*context).Rip) {
+            if code == STATUS_GUARD_PAGE_VIOLATION {
+                guard_again((*(*exception).ExceptionRecord).ExceptionInformation[1]);
+            }
             (*context).Rip = elsewhere;
             return CONTINUE_EXECUTION;
         }
     }
     CONTINUE_SEARCH
+}
+
+/// Puts the guard of the page at `address` back, which the system takes away with the first fault: by it the system knows when a
+/// thread's stack is to grow, and without it the thread would die of its next page (Windows documentation, "Creating Guard
+/// Pages"). Two system calls, and no lock of the process.
+fn guard_again(address: usize) {
+    let address = ptr::without_provenance::<c_void>(address);
+    // SAFETY: all-zero is a valid structure, and as much room as is said; the page gets the protection that it had. If somebody
+    // else has changed it meanwhile, it has a guard again, which costs its owner one fault.
+    unsafe {
+        let mut page: MEMORY_BASIC_INFORMATION = std::mem::zeroed();
+        let mut before = 0;
+        if VirtualQuery(address, &raw mut page, size_of::<MEMORY_BASIC_INFORMATION>()) != 0 {
+            VirtualProtect(address, 1, page.Protect | PAGE_GUARD, &raw mut before);
+        }
+    }
 }
 
 /// A fault is always delivered: there is nothing that could block it.
@@ -85,9 +105,30 @@ impl Allowed {
 #[cfg(test)]
 mod tests {
     use interpreter::{Fault, Memory};
+    use windows_sys::Win32::System::Memory::{
+        MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
+    };
+
+    use super::*;
 
     use crate::safe_load::LiveMemory;
     use crate::session::with_faults_caught;
+
+    #[test]
+    fn a_guard_stays_where_it_was() {
+        // SAFETY: a page of our own, which is read through `LiveMemory` alone and freed once.
+        unsafe {
+            let page = VirtualAlloc(ptr::null(), 4096, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE | PAGE_GUARD);
+            assert!(!page.is_null());
+            // Each fault takes the guard away: without it the second load would give a word.
+            with_faults_caught(|| {
+                for _ in 0..3 {
+                    assert_eq!(LiveMemory.read_u64(page as u64 + 8), Err(Fault));
+                }
+            });
+            VirtualFree(page, 0, MEM_RELEASE);
+        }
+    }
 
     #[test]
     fn a_bad_address_is_an_error_and_a_good_one_is_read() {

@@ -4,8 +4,10 @@
 //! allocates nothing, takes no lock, loads nothing and calls nothing of CPython: the thread may hold any lock there is. What is
 //! needed is made ready before, the lock over the symbols too, which the thread may be about to take in the deallocation hook.
 //!
-//! A read that faults is dispatched by the system under a lock of its own, which is held alone only by who adds or removes a
-//! vectored handler. A thread in that call is in no change of its frames, so nothing that is read of it faults.
+//! There is one lock that a look may need: a read that faults is dispatched by the system under its lock over the vectored handlers,
+//! which the thread that stands still may have, in the middle of dispatching, adding or removing. Such a thread is in no
+//! change of its frames, so nothing that is read of it faults as long as it has a state at all; that is looked at before it
+//! is suspended and again after.
 
 use std::sync::MutexGuard;
 
@@ -69,6 +71,9 @@ pub(crate) fn look<'a>(
     let elapsed_ns = now_ns.saturating_sub(thread.counted_to_ns);
     if thread_state == 0 {
         return Look::CannotTell;
+    }
+    if !is_listed(&LiveMemory, &shared.host.layout, thread_state, tid as u64) {
+        return Look::Unlisted;
     }
     if tid == platform::own_tid() {
         return Look::Runs;
