@@ -69,10 +69,11 @@ pub(crate) fn look<'a>(
     let LiveThread { tid, thread_state, .. } = *thread;
     let used_ns = cpu_ns.saturating_sub(thread.counted_cpu_ns);
     let elapsed_ns = now_ns.saturating_sub(thread.counted_to_ns);
+    let is_listed = || is_listed(&LiveMemory, &shared.host.layout, thread_state, tid as u64);
     if thread_state == 0 {
         return Look::CannotTell;
     }
-    if !is_listed(&LiveMemory, &shared.host.layout, thread_state, tid as u64) {
+    if !is_listed() {
         return Look::Unlisted;
     }
     if tid == platform::own_tid() {
@@ -89,11 +90,12 @@ pub(crate) fn look<'a>(
         let found = platform::with_thread(tid, |handle| {
             stand_still(handle, |registers| examine(shared, tid, thread_state, registers, frames))
         });
-        let found = match found {
-            Some(Some(Some(found))) => found,
-            Some(Some(None)) => return Look::Unlisted,
-            _ => return Look::CannotTell,
-        };
+        let Some(Some(found)) = found else { return Look::CannotTell };
+        // It may have been deleted just before the thread stood still. Not asked meanwhile: the states beside it are others', may be
+        // freed at any time, and no read may fault then.
+        if !is_listed() {
+            return Look::Unlisted;
+        }
         if matches!(found.end, WalkEnd::Torn(_)) {
             add(&shared.counts.put_off, 1);
             continue;
@@ -134,24 +136,15 @@ fn stand_still<T>(handle: HANDLE, look: impl FnOnce(&CONTEXT) -> T) -> Option<T>
     seen
 }
 
-/// What there is to see of a thread that stands still; `None` if `thread_state` is in the interpreter's list no more. Allocates
-/// nothing and takes no lock.
-fn examine(
-    shared: &Shared,
-    tid: Tid,
-    thread_state: u64,
-    registers: &CONTEXT,
-    frames: &mut Vec<RawFrame>,
-) -> Option<Found> {
+/// What there is to see of a thread that stands still. Allocates nothing and takes no lock.
+fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, frames: &mut Vec<RawFrame>) -> Found {
     let host = &shared.host;
     let program_counter = registers.Rip;
     let layout = &host.layout;
-    if !is_listed(&LiveMemory, layout, thread_state, tid as u64) {
-        return None;
-    }
-    if host.is_entering_interpreter(program_counter) {
+    let is_its_own = layout.thread_id(&LiveMemory, thread_state, layout.thread_state.thread_id) == Some(tid as u64);
+    if !is_its_own || host.is_entering_interpreter(program_counter) {
         let end = WalkEnd::Torn(interpreter::TornReason::Unlinked);
-        return Some(Found { end, program_counter, gil: Gil::Unknown, in_gc: false });
+        return Found { end, program_counter, gil: Gil::Unknown, in_gc: false };
     }
     let capacity = frames.capacity();
     let end = walk(&LiveMemory, layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {
@@ -162,7 +155,7 @@ fn examine(
     });
     let gil = gil(host, thread_state);
     let in_gc = gil == Gil::Holds && collection::is_collecting(shared, thread_state);
-    Some(Found { end, program_counter, gil, in_gc })
+    Found { end, program_counter, gil, in_gc }
 }
 
 /// What the interpreter's memory says for certain of a thread that stands still.
