@@ -33,7 +33,7 @@ ASAN_TESTS = ("tests/safety/memory_program.py", "tests/integration/test_threads.
 VALGRIND_TESTS = ("tests/safety/memory_program.py",)
 """A program, which is run as it is: pytest itself takes minutes under valgrind."""
 
-OURS = re.compile(r"_native\.[\w.-]*so|capture::|spprof_load_word")
+OURS = re.compile(r"_native\.[\w.-]*so|capture::|spprof_load")
 """A frame of the extension."""
 
 NEAR_FRAMES = 12

@@ -1,4 +1,5 @@
-//! The walk along frames and the lists of threads, on memory that says anything: they end, within their bounds.
+//! The walk along frames and the lists of threads, on memory that says anything: they end, within their bounds, and and reading
+//! ahead shows what a plain walk does.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -18,12 +19,15 @@ fuzz_target!(|data: &[u8]| {
     let max_frames = usize::from(input.byte());
     let scene = BUILDS.scene(&mut input);
     let mut frames = Vec::new();
-    let end = walk(&scene, &scene.layout, scene.code_type, scene.thread, max_frames, &mut |frame| frames.push(frame));
+    let end = walk(&scene, &scene.layout, scene.code_type, scene.thread, max_frames, &mut |found| {
+        frames.extend_from_slice(found)
+    });
     assert!(frames.len() <= max_frames);
     let most = LOADS_A_LINK * (2 * max_frames + 64) + 8;
     assert!(scene.loads.get() <= most, "{} loads, {most} allowed", scene.loads.get());
     let counted = count_frames(&scene, &scene.layout, scene.code_type, scene.thread, max_frames);
     assert_eq!(counted, (frames.len(), end), "counting is the same walk");
+    assert_eq!((frames, end), scene.plain_walk(max_frames), "reading ahead changes nothing");
     let mut threads = 0;
     for_each_thread(&scene, &scene.layout, scene.runtime, &mut |_| threads += 1);
     assert!(threads <= 8192);

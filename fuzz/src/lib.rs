@@ -7,6 +7,8 @@ mod build;
 #[allow(dead_code)]
 mod image;
 pub mod input;
+#[path = "../../crates/interpreter/tests/builds/plain_walk.rs"]
+mod plain_walk;
 pub mod scene;
 
 use interpreter::Identity;

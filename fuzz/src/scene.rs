@@ -6,11 +6,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use interpreter::{Fault, Layout, Memory};
+use interpreter::{Fault, Layout, Memory, RawFrame, WalkEnd};
 
 use crate::build::{self, Build};
 use crate::image::{CODE_TYPE, Code, Image, Link, RUNTIME, THREAD};
 use crate::input::Input;
+use crate::plain_walk::plain_walk;
 
 /// Changes of one input.
 const MAX_CHANGES: usize = 64;
@@ -58,6 +59,13 @@ impl Memory for Scene {
                 .map(|offset| words[(offset / 8) as usize % words.len()]),
         }
         .ok_or(Fault)
+    }
+}
+
+impl Scene {
+    /// What a walk along the thread's frames must show, and how it must end.
+    pub fn plain_walk(&self, max_frames: usize) -> (Vec<RawFrame>, WalkEnd) {
+        plain_walk(self, &self.layout, self.code_type, self.thread, max_frames)
     }
 }
 

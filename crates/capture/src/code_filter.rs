@@ -29,6 +29,7 @@ impl<W: AsRef<[AtomicU64]>> CodeFilter<W> {
         Self { words }
     }
 
+    #[inline]
     fn place(&self, code_address: u64) -> (Option<&AtomicU64>, u64) {
         // One multiplication and no remainder: this is done for each frame of each sample.
         let hash = code_address.wrapping_mul(SPREAD) >> 48;
@@ -46,6 +47,18 @@ impl<W: AsRef<[AtomicU64]>> CodeFilter<W> {
             && word.load(Ordering::Relaxed) & bit == 0
         {
             word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// [`Self::mark`] for each; one that follows itself, as in recursion, costs nothing.
+    #[inline]
+    pub(crate) fn mark_all(&self, code_addresses: impl Iterator<Item = u64>) {
+        let mut marked = 0;
+        for code_address in code_addresses {
+            if code_address != marked {
+                self.mark(code_address);
+                marked = code_address;
+            }
         }
     }
 

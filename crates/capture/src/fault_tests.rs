@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use interpreter::memory::LINK_WORDS;
 use interpreter::{Fault, Memory, WordOffsets};
 
 use crate::platform::AllSignalsBlocked;
@@ -78,6 +79,61 @@ fn a_bad_address_is_an_error_in_every_thread() {
         check();
     });
     caller.join().expect("its loads may fault");
+    fault::uninstall();
+    drop(mapping);
+}
+
+/// Live memory whose chains are read link by link and word by word.
+struct WordByWord;
+
+impl Memory for WordByWord {
+    fn read_u64(&self, address: u64) -> Result<u64, Fault> {
+        LiveMemory.read_u64(address)
+    }
+}
+
+#[test]
+fn a_chain_is_read_up_to_the_link_that_faults() {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fault::install().expect("a handler");
+    let (mut mapping, bad) = end_of_mapping();
+    let start = mapping.as_ptr() as u64;
+    let offsets = WordOffsets::new([8, 0, 16, 24]).expect("multiples of 8");
+    let places = [0, 3, 1, 4, 2];
+    let link_at = |number: usize| start + 32 * places[number];
+    // Nothing, one of each word behind the mapping, misaligned, too low, too high, and round in a circle.
+    let ends = [0, bad - 24, bad - 16, bad - 8, bad, link_at(1) + 4, link_at(1) + 1, 8, 0xff8];
+    let ends = ends.into_iter().chain([1 << 47, 1 << 63, u64::MAX - 7, link_at(0)]);
+    for (end, length) in ends.flat_map(|end| (1..=places.len()).map(move |length| (end, length))) {
+        let mut expected = Vec::new();
+        for number in 0..length {
+            let next = if number + 1 < length { link_at(number + 1) } else { end };
+            let words = [100 + number as u64, next, 200, 300 + number as u64];
+            let at = (link_at(number) - start) as usize;
+            for (to, word) in mapping[at..at + 32].chunks_exact_mut(8).zip(words) {
+                to.copy_from_slice(&word.to_ne_bytes());
+            }
+            expected.push([next, words[0], words[2], words[3]]);
+        }
+        if end == link_at(0) {
+            expected = expected.repeat(8);
+        }
+        for room in 0..8 {
+            let what = format!("{length} links, then {end:#x}, room for {room}");
+            let of = |memory: &dyn Fn(&mut [[u64; LINK_WORDS]]) -> usize| {
+                let mut links = [[7; LINK_WORDS]; 8];
+                let read = memory(&mut links[..room]);
+                assert!(links[room..].iter().flatten().all(|word| *word == 7), "{what}");
+                links[..read].to_vec()
+            };
+            let expected = &expected[..room.min(expected.len())];
+            assert_eq!(of(&|links| LiveMemory.read_chain(link_at(0), &offsets, links)), expected, "{what}");
+            assert_eq!(of(&|links| WordByWord.read_chain(link_at(0), &offsets, links)), expected, "{what}");
+        }
+        for begin in [end, bad].into_iter().filter(|begin| *begin != link_at(0)) {
+            assert_eq!(LiveMemory.read_chain(begin, &offsets, &mut [[0; LINK_WORDS]; 8]), 0, "{begin:#x}");
+        }
+    }
     fault::uninstall();
     drop(mapping);
 }

@@ -17,7 +17,8 @@ use crate::gil_wait;
 use crate::handler_timing::{Part, Timed, bare_walk};
 use crate::host::Host;
 use crate::platform::{self, Sender};
-use crate::record::{self, Header};
+use crate::record::{self, FrameWriter, Header};
+use crate::ring::Reservation;
 use crate::safe_load::LiveMemory;
 use crate::shared::{Shared, add};
 use crate::sigprof;
@@ -202,20 +203,11 @@ fn take_sample(shared: &Shared, slot: &Slot, value: TickValue, moment: &Moment) 
             add(&shared.counts.ring_full, 1);
             return Outcome::Done;
         };
-        let mut found_frames = 0;
-        let mut end = WalkEnd::Complete;
+        let (mut found_frames, mut end) = (0, WalkEnd::Complete);
         if thread.address != 0 {
-            let mut show = |frame: RawFrame| {
-                if found_frames < room_frames {
-                    shared.filter.mark(frame.code_address);
-                    record::write_frame(&shared.ring, taken, found_frames, frame);
-                }
-                found_frames += 1;
-            };
-            let depth = shared.max_depth_frames;
             bare_walk(shared, thread.address, room_frames);
             let _timed = Timed::begin(Part::Walk);
-            end = walk(&LiveMemory, &host.layout, host.code_type, thread.address, depth, &mut show);
+            (found_frames, end) = walk_into_ring(shared, thread.address, taken);
         }
         if matches!(end, WalkEnd::Torn(_)) {
             record::abandon(&shared.ring, taken);
@@ -248,6 +240,26 @@ fn take_sample(shared: &Shared, slot: &Slot, value: TickValue, moment: &Moment) 
     // The thread does not move while it looks at itself, so the second walk finds what the first did.
     add(&shared.counts.torn, 1);
     Outcome::Done
+}
+
+/// Walks a thread's frames into the record that is reserved as `taken`, as far as there is room. Returns how many frames there
+/// are.
+#[inline(always)]
+fn walk_into_ring(shared: &Shared, thread_state: u64, taken: Reservation) -> (u64, WalkEnd) {
+    let (host, depth) = (&shared.host, shared.max_depth_frames);
+    let mut writer = FrameWriter::new(&shared.ring, taken);
+    let mut found_frames = 0;
+    let end = walk(&LiveMemory, &host.layout, host.code_type, thread_state, depth, &mut |frames| {
+        put_frames(shared, &mut writer, frames);
+        found_frames += frames.len() as u64;
+    });
+    (found_frames, end)
+}
+
+/// Never a part of the handler: among all that is going on there, little of what the loops need would stay in registers.
+#[inline(never)]
+fn put_frames(shared: &Shared, writer: &mut FrameWriter<'_>, frames: &[RawFrame]) {
+    shared.filter.mark_all(frames.iter().take(writer.write(frames)).map(|frame| frame.code_address));
 }
 
 /// The chain of frames is being changed. Half a stack would be a wrong one, so nothing is recorded now.

@@ -26,7 +26,7 @@ mod measured {
 
     use super::Part;
     use crate::cycle_histogram::{CycleHistogram, cycles};
-    use crate::record;
+    use crate::record::{self, FrameWriter};
     use crate::safe_load::LiveMemory;
     use crate::shared::Shared;
 
@@ -82,7 +82,8 @@ mod measured {
         let owner = layout.frame.owner.unwrap_or(layout.frame.previous) & !7;
         let (Ok(mut frame), Some(taken)) = (first, shared.ring.reserve(record::length_words(frames))) else { return };
         let timed = Timed::begin(Part::BareWalk);
-        for index in 0..frames {
+        let mut writer = FrameWriter::new(&shared.ring, taken);
+        for _ in 0..frames {
             if frame == 0 {
                 break;
             }
@@ -93,7 +94,7 @@ mod measured {
             };
             let position = load(position) ^ load(owner);
             let shown = RawFrame { code_address: load(layout.frame.code), instruction_offset_bytes: position as i32 };
-            record::write_frame(&shared.ring, taken, index, shown);
+            writer.write(&[shown]);
             frame = load(layout.frame.previous);
         }
         drop(timed);

@@ -61,9 +61,9 @@ pub(crate) fn look<'a>(
     }
     let symbols = shared.symbols.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     frames.clear();
-    let end = walk(&LiveMemory, &host.layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {
-        shared.filter.mark(frame.code_address);
-        frames.push(frame);
+    let end = walk(&LiveMemory, &host.layout, host.code_type, thread_state, shared.max_depth_frames, &mut |found| {
+        shared.filter.mark_all(found.iter().map(|frame| frame.code_address));
+        frames.extend_from_slice(found);
     });
     // The thread either shows on its clock that it has run, or sees the marks when it comes to free one of these code objects.
     fence(Ordering::SeqCst);

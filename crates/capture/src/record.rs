@@ -2,7 +2,7 @@
 
 use interpreter::RawFrame;
 
-use crate::ring::{Reservation, Ring};
+use crate::ring::{Reservation, ReservedPairs, Ring};
 use crate::sync::AtomicU64;
 
 /// The generation of a record that belongs to nobody, as no owner of a slot has it.
@@ -40,11 +40,20 @@ pub(crate) fn length_words(frames: u64) -> u64 {
     HEADER_WORDS + FRAME_WORDS * frames
 }
 
-/// Puts frame `index` into a reserved record; handler-safe.
-pub(crate) fn write_frame<W: AsRef<[AtomicU64]>>(ring: &Ring<W>, taken: Reservation, index: u64, frame: RawFrame) {
-    let at = HEADER_WORDS + FRAME_WORDS * index;
-    ring.write(taken, at, frame.code_address);
-    ring.write(taken, at + 1, u64::from(frame.instruction_offset_bytes as u32));
+/// The frames of a reserved record, which are put in one after the other.
+pub(crate) struct FrameWriter<'a>(ReservedPairs<'a>);
+
+impl<'a> FrameWriter<'a> {
+    /// Before the first frame of the record that is reserved as `taken`; handler-safe.
+    pub(crate) fn new<W: AsRef<[AtomicU64]>>(ring: &'a Ring<W>, taken: Reservation) -> Self {
+        Self(ring.pairs_of(taken, HEADER_WORDS))
+    }
+
+    /// Puts the next frames in, as many as there is room for: returns how many. Handler-safe.
+    #[inline]
+    pub(crate) fn write(&mut self, frames: &[RawFrame]) -> usize {
+        self.0.write(frames.iter().map(|frame| [frame.code_address, u64::from(frame.instruction_offset_bytes as u32)]))
+    }
 }
 
 /// Writes the header and makes the record visible; handler-safe.
@@ -123,7 +132,9 @@ mod tests {
         let ring = Ring::new((0..16).map(|_| AtomicU64::new(0)).collect::<Vec<_>>());
         for _ in 0..3 {
             let taken = ring.reserve(length_words(4)).expect("the room of the one before is free again");
-            write_frame(&ring, taken, 0, RawFrame { code_address: 8, instruction_offset_bytes: 2 });
+            let frame = RawFrame { code_address: 8, instruction_offset_bytes: 2 };
+            let mut writer = FrameWriter::new(&ring, taken);
+            assert_eq!((writer.write(&[frame; 3]), writer.write(&[frame; 2]), writer.write(&[frame])), (3, 1, 0));
             abandon(&ring, taken);
             let record = front(&ring).expect("published");
             assert_eq!((record.header.generation, record.header.frames), (NOBODY, 0));
@@ -149,9 +160,8 @@ mod tests {
             RawFrame { code_address: 8, instruction_offset_bytes: i32::MAX },
         ];
         let taken = ring.reserve(length_words(3)).expect("room for three frames, of which two are found");
-        for (index, each) in frames.iter().enumerate() {
-            write_frame(&ring, taken, index as u64, *each);
-        }
+        let mut writer = FrameWriter::new(&ring, taken);
+        assert_eq!(writer.write(&frames), 2);
         publish(&ring, taken, header);
         let record = front(&ring).expect("published");
         assert_eq!(record.header, header);

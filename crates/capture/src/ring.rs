@@ -8,6 +8,8 @@
 //! Positions count words since the session began and never wrap (a 64-bit counter of 8-byte words outlives the machine),
 //! so a position is also a time: [`crate::symbols`] uses it to say which records were taken before a code object died.
 
+use std::{mem, slice};
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// A writer gives up after this many lost races for the same words and counts a dropped sample: the handler's loops are
@@ -77,6 +79,19 @@ impl<W: AsRef<[AtomicU64]>> Ring<W> {
         }
     }
 
+    /// The words of a reservation from word `index` on, to be filled in pairs and in this order. Pairs are at even positions:
+    /// there are none where `index` is at an odd one. Handler-safe.
+    pub(crate) fn pairs_of(&self, reservation: Reservation, index: u64) -> ReservedPairs<'_> {
+        let (pairs, _) = self.words.as_ref().as_chunks::<2>();
+        let position = reservation.position.wrapping_add(index);
+        let start = ((position & self.mask) / 2) as usize;
+        let length = if position.is_multiple_of(2) { reservation.length_words.saturating_sub(index) / 2 } else { 0 };
+        let to_the_end = pairs.get(start..).unwrap_or_default();
+        let now = to_the_end.get(..length as usize).unwrap_or(to_the_end);
+        let later = pairs.get(..(length as usize).saturating_sub(now.len())).unwrap_or_default();
+        ReservedPairs { now: now.iter(), later }
+    }
+
     /// Makes the record visible to the reader; `header` must not be zero. Handler-safe.
     pub(crate) fn publish(&self, reservation: Reservation, header: u64) {
         if let Some(word) = self.word(reservation.position) {
@@ -127,5 +142,34 @@ impl<W: AsRef<[AtomicU64]>> Ring<W> {
             }
         }
         self.released.store(position.wrapping_add(length_words), Ordering::Release);
+    }
+}
+
+/// What is left to fill of a reservation, two words at a time: the ring may end between two of them.
+pub(crate) struct ReservedPairs<'a> {
+    now: slice::Iter<'a, [AtomicU64; 2]>,
+    /// Those from the ring's beginning on.
+    later: &'a [[AtomicU64; 2]],
+}
+
+impl ReservedPairs<'_> {
+    /// Fills the next words with `pairs`, as far as there is room: returns how many pairs were put in. Handler-safe.
+    #[inline]
+    pub(crate) fn write(&mut self, pairs: impl Iterator<Item = [u64; 2]>) -> usize {
+        // Not in `self`, which the compiler would take to be changed by every store.
+        let mut now = self.now.clone();
+        let mut written = 0;
+        for [first, second] in pairs {
+            let next = now.next().or_else(|| {
+                now = mem::take(&mut self.later).iter();
+                now.next()
+            });
+            let Some([first_word, second_word]) = next else { break };
+            first_word.store(first, Ordering::Relaxed);
+            second_word.store(second, Ordering::Relaxed);
+            written += 1;
+        }
+        self.now = now;
+        written
     }
 }

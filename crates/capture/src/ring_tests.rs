@@ -60,6 +60,31 @@ fn an_unpublished_record_holds_up_those_behind_it() {
 }
 
 #[test]
+fn pairs_go_round_the_end_and_no_further() {
+    let ring = ring(16);
+    for _ in 0..16 {
+        let taken = ring.reserve(10).expect("room");
+        let next = ring.reserve(4).expect("room");
+        for index in [2, 4, 6, 8, 10, 12] {
+            let room = 10u64.saturating_sub(index) / 2;
+            let mut pairs = ring.pairs_of(taken, index);
+            let written: usize =
+                (0..3).map(|round| pairs.write((2 * round..2 * round + 2).map(|n| [n, 100 + n]))).sum();
+            assert_eq!(written as u64, room);
+            for pair in 0..room {
+                let at = index + 2 * pair;
+                assert_eq!([ring.read(taken.position, at), ring.read(taken.position, at + 1)], [pair, 100 + pair]);
+            }
+        }
+        assert!((0..4).all(|at| ring.read(next.position, at) == 0), "they belong to the next record");
+        ring.release(taken.position, 10);
+        ring.release(next.position, 4);
+    }
+    let odd = ring.reserve(3).expect("room");
+    assert_eq!(ring.pairs_of(odd, 1).write([[1, 2]].into_iter()), 0, "pairs are at even positions");
+}
+
+#[test]
 fn no_write_leaves_its_reservation() {
     let ring = ring(8);
     let taken = ring.reserve(2).expect("room");

@@ -21,11 +21,12 @@ fn ring(words: usize) -> Arc<SmallRing> {
     Arc::new(Ring::new((0..words).map(|_| AtomicU64::new(0)).collect()))
 }
 
-/// Writes one record of two words: `number` and ten times that.
+/// Writes one record of four words: `number`, and as frames are written, ten times that and one more.
 fn write(ring: &SmallRing, number: u64) -> bool {
-    let Some(taken) = ring.reserve(2) else { return false };
+    let Some(taken) = ring.reserve(4) else { return false };
     assert_eq!(ring.read(taken.position, 0), 0, "a reserved record looks unpublished");
-    ring.write(taken, 1, number * 10);
+    let written = ring.pairs_of(taken, 2).write([[number * 10, number * 10 + 1], [7, 7]].into_iter());
+    assert_eq!(written, 1, "there is room for one");
     ring.publish(taken, number);
     true
 }
@@ -33,8 +34,9 @@ fn write(ring: &SmallRing, number: u64) -> bool {
 /// Takes the front record, which must be whole; its number.
 fn take(ring: &SmallRing) -> Option<u64> {
     let (position, header) = ring.peek()?;
-    assert_eq!(ring.read(position, 1), header * 10, "the payload is there when the header is");
-    ring.release(position, 2);
+    let payload = [ring.read(position, 2), ring.read(position, 3)];
+    assert_eq!(payload, [header * 10, header * 10 + 1], "the payload is there when the header is");
+    ring.release(position, 4);
     Some(header)
 }
 
@@ -47,7 +49,7 @@ fn what_is_published_is_whole() {
     let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = std::sync::Arc::clone(&seen);
     loom::model(move || {
-        let ring = ring(2);
+        let ring = ring(4);
         let reader = loom::thread::spawn({
             let ring = Arc::clone(&ring);
             move || take(&ring).is_some()
@@ -64,7 +66,7 @@ fn what_is_published_is_whole() {
 #[test]
 fn words_are_zero_when_they_are_used_again() {
     loom::model(|| {
-        let ring = ring(2);
+        let ring = ring(4);
         assert!(write(&ring, 1));
         let writer = loom::thread::spawn({
             let ring = Arc::clone(&ring);
@@ -84,7 +86,7 @@ fn words_are_zero_when_they_are_used_again() {
 #[test]
 fn writers_do_not_share_words() {
     loom::model(|| {
-        let ring = ring(4);
+        let ring = ring(8);
         let writer = loom::thread::spawn({
             let ring = Arc::clone(&ring);
             move || assert!(write(&ring, 1), "there is room for two")

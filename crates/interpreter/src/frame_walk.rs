@@ -14,11 +14,15 @@
 )]
 
 use crate::layout::{Bytecode, FrameSize, Innermost, Layout, Position};
-use crate::memory::{Fault, Memory, WordOffsets};
+use crate::memory::{Fault, LINK_WORDS, Memory, WordOffsets};
 
 /// Entry frames do not count as frames, but there is one for each call from C into Python; a chain with more of them than
 /// Python frames and this many besides is not one.
 const MAX_SHIMS: usize = 64;
+
+/// Links that are read at once, ahead of what is checked of them. They are on the stack of a signal handler, which may be a small
+/// one: 56 bytes each.
+const BATCH_LINKS: usize = 4;
 
 /// `FRAME_OWNED_BY_FRAME_OBJECT` (CPython 3.11 to 3.15, in the same enumeration as the next): a copy that was made when the
 /// frame ended, and is linked to nothing.
@@ -84,7 +88,7 @@ impl From<Fault> for TornReason {
     }
 }
 
-/// Walks the frames of the thread whose state is at `thread_state`, innermost first, and shows each Python frame to `visit`.
+/// Walks the frames of the thread whose state is at `thread_state`, innermost first, and shows the Python frames to `visit`, some at a time.
 ///
 /// `code_type` is the address of `PyCode_Type`. At most `max_frames` frames are shown.
 ///
@@ -93,13 +97,14 @@ impl From<Fault> for TornReason {
 /// place is then whatever frame had that memory before. From 3.11 on this shows, see [`TornReason`]. What cannot be seen
 /// from memory alone is a call of the interpreter that has not filled in its own structure on the C stack: whoever walks
 /// must not do so while the thread is in the first instructions of `_PyEval_EvalFrameDefault`.
+#[inline(always)]
 pub fn walk<M: Memory>(
     memory: &M,
     layout: &Layout,
     code_type: u64,
     thread_state: u64,
     max_frames: usize,
-    visit: &mut impl FnMut(RawFrame),
+    visit: &mut impl FnMut(&[RawFrame]),
 ) -> WalkEnd {
     let end = innermost(memory, layout, thread_state)
         .map_err(TornReason::from)
@@ -124,10 +129,13 @@ pub fn count_frames<M: Memory>(
     max_frames: usize,
 ) -> (usize, WalkEnd) {
     let mut frames = 0usize;
-    let end = walk(memory, layout, code_type, thread_state, max_frames, &mut |_| frames = frames.wrapping_add(1));
+    let end = walk(memory, layout, code_type, thread_state, max_frames, &mut |found| {
+        frames = frames.wrapping_add(found.len());
+    });
     (frames, end)
 }
 
+#[inline(always)]
 fn chain<M: Memory>(
     memory: &M,
     layout: &Layout,
@@ -135,61 +143,203 @@ fn chain<M: Memory>(
     thread_state: u64,
     innermost: u64,
     max_frames: usize,
-    visit: &mut impl FnMut(RawFrame),
+    visit: &mut impl FnMut(&[RawFrame]),
 ) -> Result<WalkEnd, TornReason> {
     let words = FrameWords::of(layout).ok_or(TornReason::Fault)?;
-    let mut frame = innermost;
-    let mut last = Link { frame: 0, owner: None };
-    // The innermost frame on the data stack, until its caller there was seen.
-    let mut innermost_on_stack = None;
-    let mut is_link_checked = false;
-    let mut known_code = 0;
-    let mut shown = 0usize;
-    for _ in 0..max_links(max_frames) {
-        if frame == 0 {
-            if let Some(inner) = innermost_on_stack.filter(|_| !is_link_checked) {
-                check_first_of_chunk(memory, layout, thread_state, inner)?;
-            }
-            return end_of_chain(memory, layout, thread_state, last);
+    let mut found = [RawFrame { code_address: 0, instruction_offset_bytes: 0 }; BATCH_LINKS];
+    let mut chain = Chain {
+        memory,
+        layout,
+        code_type,
+        thread_state,
+        words: &words,
+        frame: innermost,
+        last: Link { frame: 0, owner: 0 },
+        innermost_on_stack: None,
+        is_link_checked: layout.frame.owner.is_none(),
+        known_code: 0,
+        frames_left: max_frames,
+    };
+    let mut links = [[0; LINK_WORDS]; BATCH_LINKS];
+    let mut links_left = max_links(max_frames);
+    while links_left != 0 {
+        if chain.frame == 0 {
+            return chain.end();
         }
-        let found = words.read(memory, frame)?;
-        let owner = found.owner()?;
-        if owner.is_none_or(|owner| owner < FIRST_SHIM_OWNER) {
-            let code_address = found.code();
-            if code_address != known_code {
-                check_code(memory, layout, code_type, code_address)?;
-                known_code = code_address;
+        let room = links.get_mut(..links_left.min(BATCH_LINKS)).unwrap_or_default();
+        let read = memory.read_chain(chain.frame, &words.offsets, room);
+        let Some(read_links) = links.get(..read).filter(|links| !links.is_empty()) else {
+            return Err(TornReason::Fault);
+        };
+        let mut frames = 0;
+        let end = match chain.check_at_once(read_links, &mut found) {
+            Some(all) => {
+                frames = all;
+                Ok(None)
             }
-            if owner == Some(THREAD_OWNER) && !is_link_checked {
-                if let Some(inner) = innermost_on_stack {
-                    check_link(memory, layout, thread_state, code_address, frame, inner)?;
-                    is_link_checked = true;
-                }
-                innermost_on_stack = Some(frame);
-            }
-            // A frame that is being cleared has none.
-            if code_address != 0 {
-                if shown >= max_frames {
-                    return Ok(WalkEnd::Truncated);
-                }
-                let instruction_offset_bytes = instruction_offset_bytes(memory, layout, frame, &found, code_address)?;
-                visit(RawFrame { code_address, instruction_offset_bytes });
-                shown = shown.wrapping_add(1);
-            }
+            None => chain.check(read_links, &mut found, &mut frames),
+        };
+        visit(found.get(..frames).unwrap_or_default());
+        if let Some(end) = end? {
+            return Ok(end);
         }
-        last = Link { frame, owner };
-        frame = found.previous;
+        links_left = links_left.saturating_sub(read);
     }
     Err(TornReason::Endless)
 }
 
-/// The words of a frame that every step needs, which are read together: one by one they were a third of a walk's time.
+/// A walk along a chain, and how far it has come.
+struct Chain<'a, M> {
+    memory: &'a M,
+    layout: &'a Layout,
+    code_type: u64,
+    thread_state: u64,
+    words: &'a FrameWords,
+    /// The next one; 0 at the end.
+    frame: u64,
+    last: Link,
+    /// The innermost frame on the data stack, until its caller there was seen.
+    innermost_on_stack: Option<u64>,
+    is_link_checked: bool,
+    /// The last that was found to be a code object.
+    known_code: u64,
+    /// That may still be shown.
+    frames_left: usize,
+}
+
+impl<M: Memory> Chain<'_, M> {
+    /// Goes on over all of `links`, which begin at the next frame, if there is nothing special about any of them, and puts what
+    /// they show into `found`: returns how many frames. `None` if they have to be looked at one by one; nothing is changed then.
+    ///
+    /// All code objects are looked at together, so that waiting for the memory of one is waiting for all. A function of its own: what
+    /// its loop needs stays in registers.
+    #[inline(never)]
+    fn check_at_once(&mut self, links: &[[u64; LINK_WORDS]], found: &mut [RawFrame; BATCH_LINKS]) -> Option<usize> {
+        if !self.is_link_checked || self.frames_left < links.len() || !self.words.is_position_plain {
+            return None;
+        }
+        let mut types = [0; BATCH_LINKS];
+        let (mut new_codes, mut frames) = (0usize, 0usize);
+        let mut known_code = self.known_code;
+        let (mut frame, mut last) = (self.frame, self.last);
+        for link in links {
+            let words = self.words.of_frame(link);
+            if words.owner < ENDED_FRAME_OWNER {
+                if words.code == 0 {
+                    return None;
+                }
+                if words.code != known_code {
+                    known_code = words.code;
+                    *types.get_mut(new_codes)? = at(words.code, self.layout.object.ob_type);
+                    new_codes = new_codes.wrapping_add(1);
+                }
+                *found.get_mut(frames)? = RawFrame {
+                    code_address: words.code,
+                    instruction_offset_bytes: self.words.offset_bytes(&words, words.code),
+                };
+                frames = frames.wrapping_add(1);
+            } else if words.owner == ENDED_FRAME_OWNER || words.owner > LAST_OWNER {
+                return None;
+            }
+            last = Link { frame, owner: words.owner };
+            frame = words.previous;
+        }
+        if new_codes != 0 {
+            let types = types.get(..new_codes)?;
+            if self.memory.count_equal(types, self.code_type) != new_codes {
+                return None;
+            }
+        }
+        (self.known_code, self.frame, self.last) = (known_code, frame, last);
+        self.frames_left = self.frames_left.wrapping_sub(frames);
+        Some(frames)
+    }
+
+    /// Goes on over `links`, which begin at the next frame, one by one as far as they hold, and puts what they show into `shown`,
+    /// counted by `frames`. `None` unless the walk ends there.
+    #[cold]
+    #[inline(never)]
+    fn check(
+        &mut self,
+        links: &[[u64; LINK_WORDS]],
+        shown: &mut [RawFrame; BATCH_LINKS],
+        frames: &mut usize,
+    ) -> Result<Option<WalkEnd>, TornReason> {
+        for link in links {
+            let found = self.words.of_frame(link);
+            let owner = found.owner;
+            if owner == ENDED_FRAME_OWNER || owner > LAST_OWNER {
+                return Err(TornReason::Owner);
+            }
+            if owner < FIRST_SHIM_OWNER {
+                let code_address = found.code;
+                if code_address != self.known_code {
+                    check_code(self.memory, self.layout, self.code_type, code_address)?;
+                    self.known_code = code_address;
+                }
+                if owner == THREAD_OWNER && !self.is_link_checked {
+                    if let Some(inner) = self.innermost_on_stack {
+                        check_link(self.memory, self.layout, self.thread_state, code_address, self.frame, inner)?;
+                        self.is_link_checked = true;
+                    }
+                    self.innermost_on_stack = Some(self.frame);
+                }
+                // A frame that is being cleared has none.
+                if code_address != 0 {
+                    if self.frames_left == 0 {
+                        return Ok(Some(WalkEnd::Truncated));
+                    }
+                    let instruction_offset_bytes = self.instruction_offset_bytes(&found)?;
+                    if let Some(place) = shown.get_mut(*frames) {
+                        *place = RawFrame { code_address, instruction_offset_bytes };
+                        *frames = frames.wrapping_add(1);
+                    }
+                    self.frames_left = self.frames_left.wrapping_sub(1);
+                }
+            }
+            self.last = Link { frame: self.frame, owner };
+            self.frame = found.previous;
+        }
+        Ok(None)
+    }
+
+    /// Where the next frame, of which this was `found`, is in the code object that it runs.
+    #[inline]
+    fn instruction_offset_bytes(&self, found: &FoundFrame) -> Result<i32, Fault> {
+        if self.words.is_position_plain {
+            return Ok(self.words.offset_bytes(found, found.code));
+        }
+        let Bytecode::Inline(_) = self.layout.code.bytecode else { return Err(Fault) };
+        let (Some(index), Some(copies)) = (self.layout.frame.tlbc_index, self.layout.code.thread_copies) else {
+            return Ok(self.words.offset_bytes(found, found.code));
+        };
+        let copy = thread_copy(self.memory, at(self.frame, index), at(found.code, copies))?;
+        Ok(self.words.offset_bytes(found, copy.map_or(found.code, |copy| copy.wrapping_sub(self.words.bytecode))))
+    }
+
+    /// There is no next frame.
+    #[inline(always)]
+    fn end(&self) -> Result<WalkEnd, TornReason> {
+        if let Some(inner) = self.innermost_on_stack.filter(|_| !self.is_link_checked) {
+            check_first_of_chunk(self.memory, self.layout, self.thread_state, inner)?;
+        }
+        end_of_chain(self.memory, self.layout, self.thread_state, self.last)
+    }
+}
+
+/// The words of a frame that every step needs.
 struct FrameWords {
-    offsets: WordOffsets<4>,
-    /// Where in the owner's word its byte begins; `None` where frames have no owner.
-    owner_shift: Option<u32>,
+    offsets: WordOffsets<LINK_WORDS>,
+    /// Where in the owner's word its byte begins, and which of its bits count: none where frames have no owner.
+    owner_shift: u32,
+    owner_mask: u8,
     /// Where in the position's word it begins.
     position_shift: u32,
+    position: Position,
+    /// Where in a code object its bytecode begins, if that is a part of it.
+    bytecode: u64,
+    /// The position says all that is asked: it does not point into a copy of the bytecode.
+    is_position_plain: bool,
 }
 
 impl FrameWords {
@@ -206,51 +356,62 @@ impl FrameWords {
                 position & !7,
                 frame.owner.unwrap_or(frame.previous) & !7,
             ])?,
-            owner_shift: frame.owner.map(shift),
+            owner_shift: frame.owner.map_or(0, shift),
+            owner_mask: if frame.owner.is_some() { u8::MAX } else { 0 },
             position_shift: shift(position),
+            position: frame.position,
+            bytecode: if let Bytecode::Inline(offset) = layout.code.bytecode { u64::from(offset) } else { 0 },
+            is_position_plain: match frame.position {
+                Position::LastIndexBytes(_) | Position::LastIndexUnits(_) => true,
+                Position::Pointer(_) => {
+                    matches!(layout.code.bytecode, Bytecode::Inline(_))
+                        && (frame.tlbc_index.is_none() || layout.code.thread_copies.is_none())
+                }
+            },
         })
     }
 
-    fn read<M: Memory>(&self, memory: &M, frame: u64) -> Result<FoundFrame, Fault> {
-        let [previous, code, position, owner] = memory.read_words(frame, &self.offsets)?;
-        Ok(FoundFrame {
+    /// The instruction's offset in bytes, where the bytecode lies as it does in a code object at `code`.
+    #[inline(always)]
+    fn offset_bytes(&self, found: &FoundFrame, code: u64) -> i32 {
+        match self.position {
+            Position::LastIndexBytes(_) => found.position as u32 as i32,
+            // -1 before the first instruction stays negative.
+            Position::LastIndexUnits(_) => (found.position as u32 as i32).saturating_mul(2),
+            Position::Pointer(_) => {
+                let distance = found.position.wrapping_sub(code.wrapping_add(self.bytecode)) as i64;
+                i32::try_from(distance).unwrap_or(i32::MIN)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn of_frame(&self, &[previous, code, position, owner]: &[u64; LINK_WORDS]) -> FoundFrame {
+        FoundFrame {
             previous,
-            code,
+            code: code & !TAG_MASK,
             position: position.wrapping_shr(self.position_shift),
-            owner: self.owner_shift.map(|shift| owner.wrapping_shr(shift) as u8),
-        })
+            owner: owner.wrapping_shr(self.owner_shift) as u8 & self.owner_mask,
+        }
     }
 }
 
 /// What stands in a frame.
 struct FoundFrame {
     previous: u64,
+    /// Address of its code object; 0 for a frame that is being cleared.
     code: u64,
     /// What [`Position`] says; higher bits are of something else if that is an int.
     position: u64,
-    owner: Option<u8>,
-}
-
-impl FoundFrame {
-    /// Who it belongs to, from 3.11 on.
-    fn owner(&self) -> Result<Option<u8>, TornReason> {
-        match self.owner {
-            Some(owner) if owner == ENDED_FRAME_OWNER || owner > LAST_OWNER => Err(TornReason::Owner),
-            owner => Ok(owner),
-        }
-    }
-
-    /// Address of its code object; 0 for a frame that is being cleared.
-    fn code(&self) -> u64 {
-        self.code & !TAG_MASK
-    }
+    /// Who it belongs to; 0 where frames have no owner.
+    owner: u8,
 }
 
 /// A frame that was walked over.
 #[derive(Clone, Copy)]
 struct Link {
     frame: u64,
-    owner: Option<u8>,
+    owner: u8,
 }
 
 fn at(address: u64, offset: u32) -> u64 {
@@ -272,6 +433,7 @@ pub(crate) fn innermost<M: Memory>(memory: &M, layout: &Layout, thread_state: u6
 /// the first of its chunk. Only the innermost frame can be on its way in; those below it were linked long ago. A generator's
 /// frame is elsewhere, and one that a stale link leads to is running, which makes the stack true if not whole, or at rest,
 /// which makes it the last of the chain.
+#[inline(always)]
 fn check_link<M: Memory>(
     memory: &M,
     layout: &Layout,
@@ -319,15 +481,16 @@ fn end_of_chain<M: Memory>(memory: &M, layout: &Layout, thread_state: u64, last:
     {
         return Err(TornReason::BaseFrame);
     }
-    let is_root = match (layout.frame.is_entry, last.owner) {
-        (_, None) => true,
-        (Some(offset), Some(_)) => memory.read_u8(at(last.frame, offset))? != 0,
-        (None, Some(owner)) => owner >= FIRST_SHIM_OWNER,
+    let is_root = match layout.frame.is_entry {
+        _ if layout.frame.owner.is_none() || last.frame == 0 => true,
+        Some(offset) => memory.read_u8(at(last.frame, offset))? != 0,
+        None => last.owner >= FIRST_SHIM_OWNER,
     };
     if is_root { Ok(WalkEnd::Complete) } else { Err(TornReason::Root) }
 }
 
 /// Whether what a frame runs is a code object, or 0.
+#[cold]
 fn check_code<M: Memory>(memory: &M, layout: &Layout, code_type: u64, address: u64) -> Result<(), TornReason> {
     if address != 0 && memory.read_u64(at(address, layout.object.ob_type))? != code_type {
         return Err(TornReason::NotCode);
@@ -335,183 +498,22 @@ fn check_code<M: Memory>(memory: &M, layout: &Layout, code_type: u64, address: u
     Ok(())
 }
 
-fn instruction_offset_bytes<M: Memory>(
-    memory: &M,
-    layout: &Layout,
-    frame: u64,
-    found: &FoundFrame,
-    code: u64,
-) -> Result<i32, Fault> {
-    match layout.frame.position {
-        Position::LastIndexBytes(_) => Ok(found.position as u32 as i32),
-        // -1 before the first instruction stays negative.
-        Position::LastIndexUnits(_) => Ok((found.position as u32 as i32).saturating_mul(2)),
-        Position::Pointer(_) => {
-            let start = bytecode_start(memory, layout, frame, code)?;
-            let distance = found.position.wrapping_sub(start) as i64;
-            Ok(i32::try_from(distance).unwrap_or(i32::MIN))
-        }
-    }
-}
-
-/// Where the copy of the bytecode begins that the frame runs: the code object's own, or in free-threaded builds from 3.14
-/// the one made for a thread.
-fn bytecode_start<M: Memory>(memory: &M, layout: &Layout, frame: u64, code: u64) -> Result<u64, Fault> {
-    let own = match layout.code.bytecode {
-        Bytecode::Inline(offset) => at(code, offset),
-        Bytecode::Object(_) => return Err(Fault),
-    };
-    let (Some(index), Some(copies)) = (layout.frame.tlbc_index, layout.code.thread_copies) else { return Ok(own) };
-    let index = memory.read_u32(at(frame, index))?;
+/// Where the copy of the bytecode begins that a frame runs, in free-threaded builds from 3.14: the one made for a thread, or
+/// `None` if it is the code object's own. The frame has its number at `index`, the code object the array at `copies`.
+#[inline(never)]
+fn thread_copy<M: Memory>(memory: &M, index: u64, copies: u64) -> Result<Option<u64>, Fault> {
+    let index = memory.read_u32(index)?;
     if index == 0 {
-        return Ok(own);
+        return Ok(None);
     }
     // `_PyCodeArray { Py_ssize_t size; char *entries[size]; }` (`Include/cpython/code.h`).
-    let array = memory.read_u64(at(code, copies))?;
+    let array = memory.read_u64(copies)?;
     let size = memory.read_u64(array)?;
     if u64::from(index) >= size {
         return Err(Fault);
     }
     match memory.read_u64(array.wrapping_add(8).wrapping_add(8 * u64::from(index)))? {
         0 => Err(Fault),
-        copy => Ok(copy),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::Identity;
-    use crate::memory::fake::FakeMemory;
-    use alloc::vec;
-    use alloc::vec::Vec;
-
-    const TYPE: u64 = 0x5000;
-    const THREAD: u64 = 0x1000;
-    const CFRAME: u64 = 0x2000;
-    /// A piece of data stack, and the two frames on it.
-    const CHUNK: u64 = 0x3000;
-    const OUTER: u64 = CHUNK + 24;
-    const FRAME_WORDS: u32 = 16;
-    const INNER: u64 = OUTER + 8 * FRAME_WORDS as u64;
-    const ENTRY: u64 = 0x3800;
-    const LAST: u64 = 0x3900;
-
-    fn layout(minor: u32) -> Layout {
-        let identity = Identity {
-            hexversion: 0x0300_01f0 | minor << 16,
-            free_threaded: false,
-            debug: false,
-            trace_refs: false,
-            is_cpython: true,
-        };
-        Layout::detect(&identity, &FakeMemory::default(), 0).expect("a known version")
-    }
-
-    /// Code object `number`, with nothing in it but its type.
-    fn put_code(memory: &mut FakeMemory, number: u64) -> u64 {
-        let address = 0x10_0000 + number * 0x1000;
-        memory.put_u64(address + 8, TYPE);
-        memory.put_u32(address + 76, FRAME_WORDS);
-        address
-    }
-
-    /// A 3.12 frame whose last begun instruction is at `offset` bytes.
-    fn put_frame(memory: &mut FakeMemory, at: u64, previous: u64, code: u64, offset: i64, owner: u8) {
-        memory.put_u64(at, code);
-        memory.put_u64(at + 8, previous);
-        memory.put_u64(at + 56, (code as i64 + 192 + offset) as u64);
-        memory.put_bytes(at + 70, &[owner]);
-    }
-
-    fn walked(memory: &FakeMemory, layout: &Layout, max_frames: usize) -> (Vec<RawFrame>, WalkEnd) {
-        let mut frames = vec![];
-        let end = walk(memory, layout, TYPE, THREAD, max_frames, &mut |frame| frames.push(frame));
-        let counted = count_frames(memory, layout, TYPE, THREAD, max_frames);
-        assert_eq!(counted, (frames.len(), end), "counting is the same walk");
-        (frames, end)
-    }
-
-    /// Two Python frames with an entry frame between them and one at the end.
-    fn two_frames() -> FakeMemory {
-        let mut memory = FakeMemory::default();
-        let (inner, outer) = (put_code(&mut memory, 1), put_code(&mut memory, 2));
-        memory.put_u64(THREAD + 56, CFRAME);
-        memory.put_u64(CFRAME, INNER);
-        memory.put_u64(THREAD + 232, CHUNK);
-        put_frame(&mut memory, INNER, ENTRY, inner, 10, 0);
-        put_frame(&mut memory, ENTRY, OUTER, 0, 0, 3);
-        put_frame(&mut memory, OUTER, LAST, outer, -2, 0);
-        put_frame(&mut memory, LAST, 0, 0, 0, 3);
-        memory
-    }
-
-    #[test]
-    fn frames_innermost_first_without_shims() {
-        let (frames, end) = walked(&two_frames(), &layout(12), 10);
-        assert_eq!(end, WalkEnd::Complete);
-        assert_eq!(
-            frames,
-            [
-                RawFrame { code_address: 0x10_1000, instruction_offset_bytes: 10 },
-                RawFrame { code_address: 0x10_2000, instruction_offset_bytes: -2 },
-            ]
-        );
-    }
-
-    #[test]
-    fn the_limit_counts_python_frames_only() {
-        assert_eq!(walked(&two_frames(), &layout(12), 2).1, WalkEnd::Complete);
-        let (frames, end) = walked(&two_frames(), &layout(12), 1);
-        assert_eq!((frames.len(), end), (1, WalkEnd::Truncated));
-    }
-
-    #[test]
-    fn a_thread_without_frames() {
-        let mut memory = FakeMemory::default();
-        memory.put_u64(THREAD + 56, CFRAME);
-        memory.put_u64(CFRAME, 0);
-        assert_eq!(walked(&memory, &layout(12), 10), (vec![], WalkEnd::Complete));
-    }
-
-    #[test]
-    fn what_cannot_be_ends_the_walk_and_keeps_what_was_found() {
-        let mut memory = two_frames();
-        memory.put_bytes(OUTER + 70, &[9]);
-        assert_eq!(walked(&memory, &layout(12), 10).1, WalkEnd::Torn(TornReason::Owner));
-        let mut memory = two_frames();
-        memory.put_u64(0x10_2000 + 8, 0x6666);
-        let (frames, end) = walked(&memory, &layout(12), 10);
-        assert_eq!((frames.len(), end), (1, WalkEnd::Torn(TornReason::NotCode)));
-        let mut memory = two_frames();
-        memory.put_u64(OUTER + 8, 0x9_9999);
-        assert_eq!(walked(&memory, &layout(12), 10).1, WalkEnd::Torn(TornReason::Fault));
-        let mut memory = two_frames();
-        memory.put_u64(LAST + 8, LAST);
-        assert_eq!(walked(&memory, &layout(12), 10).1, WalkEnd::Torn(TornReason::Endless));
-    }
-
-    #[test]
-    fn a_frame_that_is_being_cleared_is_passed_over() {
-        let mut memory = two_frames();
-        memory.put_u64(INNER, 1);
-        let (frames, end) = walked(&memory, &layout(12), 10);
-        assert_eq!((frames.len(), end), (1, WalkEnd::Complete));
-    }
-
-    #[test]
-    fn heap_frames_of_3_9_and_3_10() {
-        let mut memory = FakeMemory::default();
-        let code = put_code(&mut memory, 1);
-        memory.put_u64(THREAD + 24, 0x3000);
-        memory.put_u64(0x3000 + 24, 0);
-        memory.put_u64(0x3000 + 32, code);
-        memory.put_u64(0x3000 + 96, 0);
-        memory.put_u32(0x3000 + 104, 42);
-        assert_eq!(walked(&memory, &layout(9), 10).0[0].instruction_offset_bytes, 42);
-        memory.put_u32(0x3000 + 96, 21);
-        assert_eq!(walked(&memory, &layout(10), 10).0[0].instruction_offset_bytes, 42);
-        memory.put_u32(0x3000 + 96, u32::MAX);
-        assert!(walked(&memory, &layout(10), 10).0[0].instruction_offset_bytes < 0);
+        copy => Ok(Some(copy)),
     }
 }

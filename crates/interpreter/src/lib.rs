@@ -11,6 +11,8 @@ extern crate alloc;
 
 pub mod code_object;
 pub mod frame_walk;
+#[cfg(test)]
+mod frame_walk_tests;
 pub mod identity;
 pub mod layout;
 pub mod line_table;

@@ -32,6 +32,9 @@ impl<const N: usize> WordOffsets<N> {
     }
 }
 
+/// Words that are read of each link of a chain: the address of the next link first.
+pub const LINK_WORDS: usize = 4;
+
 /// Eight words, one behind the other: so many at once when bytes are read.
 const BLOCK: WordOffsets<8> = WordOffsets([0, 8, 16, 24, 32, 40, 48, 56]);
 const BLOCK_BYTES: usize = 64;
@@ -55,6 +58,33 @@ pub trait Memory {
             *word = self.read_u64(address.wrapping_add(u64::from(*offset)))?;
         }
         Ok(words)
+    }
+
+    /// Reads along a chain of structures of which each has the address of the next one in it: of each the words at `offsets`,
+    /// the first of which is that address. Begins with the structure at `address`, which must be a multiple of 8, and goes on
+    /// until `into` is full, an address is 0, or one of the words cannot be read; what was read before stands.
+    ///
+    /// Returns how many structures were read. What lies behind them in `into` may be overwritten.
+    #[inline]
+    fn read_chain(&self, address: u64, offsets: &WordOffsets<LINK_WORDS>, into: &mut [[u64; LINK_WORDS]]) -> usize {
+        let mut address = address;
+        let mut read = 0;
+        for link in into {
+            if address == 0 {
+                break;
+            }
+            let Ok(words) = self.read_words(address, offsets) else { break };
+            *link = words;
+            [address, ..] = words;
+            read += 1;
+        }
+        read
+    }
+
+    /// How many of the words at `addresses`, from the first on, are `value`: up to the first that is not, or cannot be read.
+    #[inline]
+    fn count_equal(&self, addresses: &[u64], value: u64) -> usize {
+        addresses.iter().take_while(|address| self.read_u64(**address) == Ok(value)).count()
     }
 
     /// The 32 bits at `address`, which must be a multiple of 4.
@@ -166,6 +196,41 @@ mod tests {
             assert_eq!(WordOffsets::new(wrong), None, "{wrong:?}");
         }
         assert!(WordOffsets::new([4088, 0]).is_some());
+    }
+
+    #[test]
+    fn links_of_a_chain_until_one_cannot_be_read() {
+        let mut memory = FakeMemory::default();
+        for (link, next) in [(0x1000, 0x3000), (0x3000, 0x2000), (0x2000, 0)] {
+            memory.put_u64(link + 8, next);
+            memory.put_u64(link, link + 1);
+        }
+        let offsets = WordOffsets::new([8, 0, 0, 8]).expect("multiples of 8");
+        let expected = [[0x3000, 0x1001, 0x1001, 0x3000], [0x2000, 0x3001, 0x3001, 0x2000], [0, 0x2001, 0x2001, 0]];
+        for room in 0..5 {
+            let mut links = alloc::vec![[7; LINK_WORDS]; room];
+            let read = memory.read_chain(0x1000, &offsets, &mut links);
+            assert_eq!((read, &links[..read]), (room.min(3), &expected[..room.min(3)]));
+        }
+        let mut links = [[7; LINK_WORDS]; 4];
+        assert_eq!(memory.read_chain(0, &offsets, &mut links), 0);
+        assert_eq!(memory.read_chain(0x1004, &offsets, &mut links), 0);
+        memory.put_u64(0x3008, 0x2001);
+        assert_eq!(memory.read_chain(0x1000, &offsets, &mut links), 2);
+        memory.0.remove(&0x3000);
+        assert_eq!(memory.read_chain(0x1000, &offsets, &mut links), 1);
+    }
+
+    #[test]
+    fn equal_words_up_to_another() {
+        let mut memory = FakeMemory::default();
+        for (address, word) in [(0x1000, 5), (0x2000, 5), (0x3000, 6)] {
+            memory.put_u64(address, word);
+        }
+        assert_eq!(memory.count_equal(&[], 5), 0);
+        assert_eq!(memory.count_equal(&[0x2000, 0x1000, 0x3000, 0x1000], 5), 2);
+        assert_eq!(memory.count_equal(&[0x1000, 0x1004, 0x2000], 5), 1);
+        assert_eq!(memory.count_equal(&[0x1000, 0x4000, 0x2000], 5), 1);
     }
 
     #[test]

@@ -61,7 +61,9 @@ pub(crate) fn walk_current_thread(py: Python<'_>) -> PyResult<Vec<(String, Strin
     };
     // On an interpreter whose structures are not what we think, the walk may lead anywhere.
     let end = capture::with_faults_caught(|| {
-        walk(&LiveMemory, &host.layout, host.code_type, host.own_thread_state(), MAX_WALK_FRAMES, &mut visit)
+        walk(&LiveMemory, &host.layout, host.code_type, host.own_thread_state(), MAX_WALK_FRAMES, &mut |found| {
+            found.iter().for_each(|frame| visit(*frame));
+        })
     });
     match (unreadable, end) {
         (Some(error), _) => Err(PyRuntimeError::new_err(error)),

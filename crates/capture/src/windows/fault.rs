@@ -104,7 +104,7 @@ impl Allowed {
 
 #[cfg(test)]
 mod tests {
-    use interpreter::{Fault, Memory};
+    use interpreter::{Fault, Memory, WordOffsets};
     use windows_sys::Win32::System::Memory::{
         MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
     };
@@ -137,6 +137,12 @@ mod tests {
             assert_eq!(LiveMemory.read_u64((&raw const word) as u64), Ok(word));
             for bad in [0, 0x10_000 - 8, 0x7fff_ffff_f000, u64::MAX & !7, 0x8000_0000_0000_0000] {
                 assert_eq!(LiveMemory.read_u64(bad), Err(Fault), "{bad:#x}");
+                let second = [bad, 2];
+                let first = [(&raw const second) as u64, 1];
+                let mut found = [[0; 4]; 3];
+                let offsets = WordOffsets::new([0, 8, 8, 0]).expect("multiples of 8");
+                assert_eq!(LiveMemory.read_chain((&raw const first) as u64, &offsets, &mut found), 2, "{bad:#x}");
+                assert_eq!(found[..2].iter().map(|link| link[1]).collect::<Vec<_>>(), [1, 2]);
             }
         });
     }

@@ -147,11 +147,11 @@ fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, fr
         return Found { end, program_counter, gil: Gil::Unknown, in_gc: false };
     }
     let capacity = frames.capacity();
-    let end = walk(&LiveMemory, layout, host.code_type, thread_state, shared.max_depth_frames, &mut |frame| {
-        shared.filter.mark(frame.code_address);
-        if frames.len() < capacity {
-            frames.push(frame);
-        }
+    let end = walk(&LiveMemory, layout, host.code_type, thread_state, shared.max_depth_frames, &mut |found| {
+        shared.filter.mark_all(found.iter().map(|frame| frame.code_address));
+        // No more than there is room for: nothing may be allocated here.
+        let room = capacity.saturating_sub(frames.len());
+        frames.extend_from_slice(found.get(..room).unwrap_or(found));
     });
     let gil = gil(host, thread_state);
     let in_gc = gil == Gil::Holds && collection::is_collecting(shared, thread_state);

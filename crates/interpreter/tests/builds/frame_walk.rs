@@ -229,3 +229,15 @@ fn an_instruction_in_a_threads_own_copy() {
         assert_eq!(with_index(3), (vec![], WalkEnd::Torn(TornReason::Fault)), "{}", build.name);
     }
 }
+
+/// Links are read some at a time, and counted one by one.
+#[test]
+fn a_chain_may_have_64_entries_more_than_twice_its_frames() {
+    for build in build::all().into_iter().filter(Build::has_shims) {
+        for (entries, expected) in [(63, WalkEnd::Complete), (64, WalkEnd::Torn(TornReason::Endless))] {
+            let mut image = Image::new(&build);
+            image.put_chain(&vec![Link::Shim; entries]);
+            assert_eq!(image.walked(0), (vec![], expected), "{} with {entries}", build.name);
+        }
+    }
+}

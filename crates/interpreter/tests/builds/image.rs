@@ -265,7 +265,7 @@ impl<'a> Image<'a> {
     pub(crate) fn walked(&self, max_frames: usize) -> (Vec<RawFrame>, WalkEnd) {
         let layout = self.build.layout();
         let mut frames = Vec::new();
-        let end = walk(self, &layout, CODE_TYPE, THREAD, max_frames, &mut |frame| frames.push(frame));
+        let end = walk(self, &layout, CODE_TYPE, THREAD, max_frames, &mut |found| frames.extend_from_slice(found));
         assert_eq!(count_frames(self, &layout, CODE_TYPE, THREAD, max_frames), (frames.len(), end));
         (frames, end)
     }

@@ -7,4 +7,5 @@ mod frame_walk;
 mod hostile;
 mod image;
 mod layouts;
+mod plain_walk;
 mod threads;
