@@ -48,7 +48,7 @@ MACOS = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 TARGETS = (AARCH64, *MUSL, *MACOS)
 EMULATED = (AARCH64, MUSL[1])
 QUICK_TARGETS = (AARCH64,)
-"""What can be run here. The others take six minutes of processors more, most of them for their standard libraries."""
+"""For the others, standard libraries and CPythons are built."""
 KINDS = {
     AARCH64: "ELF aarch64",
     MUSL[0]: "ELF x86_64",
@@ -89,7 +89,7 @@ CRATES_NOT_UNDER_QEMU = {
 """Tests of the crates, by a part of their names."""
 
 STEP_LIMIT_SECONDS = 3600
-"""No step takes a sixth of this on two idle processors; one that takes as long on busy ones hangs."""
+"""A step that takes as long hangs."""
 
 PACKAGE_TESTS = ("tests/integration",)
 MUSL_ARM_TESTS = tuple(
