@@ -48,7 +48,7 @@ MACOS = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 TARGETS = (AARCH64, *MUSL, *MACOS)
 EMULATED = (AARCH64, MUSL[1])
 QUICK_TARGETS = (AARCH64,)
-"""What can be run here. The others take six minutes of processors more, most of them for their standard libraries."""
+"""For the others, standard libraries and CPythons are built."""
 KINDS = {
     AARCH64: "ELF aarch64",
     MUSL[0]: "ELF x86_64",
@@ -89,7 +89,7 @@ CRATES_NOT_UNDER_QEMU = {
 """Tests of the crates, by a part of their names."""
 
 STEP_LIMIT_SECONDS = 3600
-"""No step takes a sixth of this on two idle processors; one that takes as long on busy ones hangs."""
+"""A step that takes as long hangs."""
 
 PACKAGE_TESTS = ("tests/integration",)
 MUSL_ARM_TESTS = tuple(
@@ -414,9 +414,11 @@ class Work:
         left_out = [*NOT_UNDER_QEMU, *(QUICK_LEFT_OUT if self.quick else ())]
         return self.begin_tests(pool, interpreters, tests, left_out, QEMU_ENVIRONMENT)
 
-    def test_package_on_musl(self, pool: Executor, tests: Sequence[str]) -> list[Future[None]]:
-        """Begins the tests of the package for musl, which has to be linked."""
-        begun = []
+    def test_package_on_musl(self, pool: Executor, tests: Sequence[str], pythons: Future[bool]) -> list[Future[None]]:
+        """Begins the tests of the package for musl, which has to be linked, once there are `pythons`."""
+        begun: list[Future[None]] = []
+        if not pythons.result():
+            return begun
         for target in MUSL:
             if target not in self.targets:
                 continue
@@ -531,11 +533,13 @@ def main() -> int:
                     pool, options.tests or (QUICK_TESTS if options.quick else PACKAGE_TESTS)
                 )
             if work.make_std():
-                linked_all = work.link()
+                on_musl = None
+                if work.link() and musl_pythons is not None:
+                    on_musl = pool.submit(work.test_package_on_musl, pool, options.tests, musl_pythons)
                 if tested:
                     work.test_crates()
-                if linked_all and musl_pythons is not None and musl_pythons.result():
-                    begun += work.test_package_on_musl(pool, options.tests)
+                if on_musl is not None:
+                    begun += on_musl.result()
             for each in begun:
                 each.result()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
