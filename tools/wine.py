@@ -3,8 +3,9 @@
     tools/wine.py [--folder FOLDER] [--python 3.12 ...] [--quick] [-- PYTEST ARGUMENTS ...]
 
 Clippy looks at the crates that touch the system, the Rust unit tests run, then on each CPython what of tests/ is for
-Windows (`tools/systems.py` has the list); with `--quick` without what begins many processes, which takes Wine seconds each, and
-without clippy for the MSVC toolchain, with which wheels are built and whose standard library is compiled for it alone.
+Windows (`tools/systems.py` has the list), with an extension that MinGW has linked, and tests/windows with one for MSVC, as
+wheels are (`tools/msvc.py`). With `--quick` all is for MinGW, and what begins many processes is left out, which takes Wine
+seconds each.
 
 Needs Debian 12 on x86_64, cargo and a C compiler, no root, and nothing installed: all else is unpacked into FOLDER
 (default: `.work/wine`) and used again the next time. That is Debian's `rustc-web` with a standard
@@ -34,12 +35,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import foreign_rust
+import msvc
 import systems
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = "x86_64-pc-windows-gnu"
-SHIPPED_TARGET = "x86_64-pc-windows-msvc"
-"""What wheels are built for; to link for it Microsoft's own libraries are needed."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 DEFAULT_PYTHONS = ("3.9", "3.13")
 """One with frames of its own kind and thread states without native ids, and the last one there is."""
@@ -79,6 +79,8 @@ RUST_TESTS = ("--lib", "-p", "capture", "-p", "interpreter", "-p", "profile", "-
 """The unit tests; not loom's models, snapshots and properties, which are the same on every system."""
 
 
+BUILD_STD = "-Zbuild-std=std,panic_abort"
+"""For MSVC: its standard library is made with what needs it, and kept with that."""
 CARGO = ("cargo", "--config", 'profile.dev.package."*".opt-level=0')
 """Most of the time goes to code of others, which need not be fast here; ours is compiled with a little optimisation."""
 
@@ -312,14 +314,27 @@ class Rust:
         """What `build` made."""
         return self.folder / "target" / TARGET / "debug" / "_native.dll"
 
+    def build_for_msvc(self, steps: Steps, python: str) -> Path:
+        """The extension as wheels have it, with its standard library; `python` is a CPython that is there."""
+        linker = msvc.Linker(self.folder, self.toolchain)
+        archives = foreign_rust.Archives(self.folder / "apt-rust", foreign_rust.RELEASE)
+        if not (linker.folder / "done").exists():
+            archives.update()
+            libraries = self.wine.tree / "usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
+            folder = self.wine.python(python).parent
+            steps.make("linker, MSVC", lambda: linker.make(archives, libraries, folder))
+            (linker.folder / "done").touch()
+        build = [*CARGO, "build", "--locked", "-p", "spprof-python", "--target", msvc.TARGET, BUILD_STD]
+        steps.run("build, MSVC", build, environment={**self.environment(), **linker.environment()}, needed=True)
+        return self.folder / "target" / msvc.TARGET / "debug" / "_native.dll"
+
     def check(self, steps: Steps, *, quick: bool) -> None:
         """Clippy on the crates with code for Windows, then the Rust tests under Wine."""
         lints = {**self.environment(), **self.toolchain.lints()}
         check = [*CARGO, "check", "--locked", "-p", "capture", "-p", "spprof-python", "--target"]
         steps.run("clippy", [*check, TARGET], environment=lints)
         if not quick:
-            build_std = "-Zbuild-std=std,panic_abort"
-            steps.run("clippy, MSVC", [*check, SHIPPED_TARGET, build_std], environment=lints)
+            steps.run("clippy, MSVC", [*check, msvc.TARGET, BUILD_STD], environment=lints)
         test = [*CARGO, "test", "--locked", *RUST_TESTS, "--target", TARGET]
         steps.run("cargo test", test, environment={**self.environment(), **self.wine.environment()})
 
@@ -329,8 +344,8 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def run_tests(steps: Steps, wine: Wine, name: str, words: Sequence[str]) -> None:
-    """Pytest on one CPython, with these arguments."""
+def run_tests(steps: Steps, wine: Wine, name: str, words: Sequence[str], linked: str = "") -> None:
+    """Pytest on one CPython, with these arguments; `linked` says of the extension how, if it is not MinGW's."""
     command: list[str | Path] = [
         wine.program,
         wine.python(name),
@@ -344,7 +359,7 @@ def run_tests(steps: Steps, wine: Wine, name: str, words: Sequence[str]) -> None
         "1",
         *words,
     ]
-    steps.run(f"pytest {name}", command, environment=wine.environment())
+    steps.run(f"pytest {name}{linked}", command, environment=wine.environment())
 
 
 def main() -> int:
@@ -367,8 +382,8 @@ def main() -> int:
     tests = systems.QUICK_WINDOWS_TESTS if arguments.quick else systems.tests("win32")
     words = arguments.pytest or [windows_path(ROOT / test) for test in tests]
     try:
-        check = None if arguments.no_rust_checks else functools.partial(Rust.check, quick=arguments.quick)
-        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, words, check)
+        rust_checks, quick = not arguments.no_rust_checks, arguments.quick
+        run_all(steps, folder, arguments.python or DEFAULT_PYTHONS, words, rust_checks=rust_checks, quick=quick)
     except Failed:
         # Its line says so.
         pass
@@ -384,7 +399,9 @@ def run_all(
     folder: Path,
     pythons: Sequence[str],
     words: Sequence[str],
-    check: Callable[[Rust, Steps], None] | None,
+    *,
+    rust_checks: bool,
+    quick: bool,
 ) -> None:
     """Every step: Wine is fetched while the compiler is at work, and Rust tests are compiled while Python's run."""
     wine = Wine(folder)
@@ -395,12 +412,17 @@ def run_all(
         rust.build(steps)
         wine_is_there.result()
         with wine.kept_alive(pythons[0]):
-            checked = None if check is None else beside.submit(check, rust, steps)
+            checked = beside.submit(rust.check, steps, quick=quick) if rust_checks else None
             for name in pythons:
                 wine.install(name, rust.extension)
                 run_tests(steps, wine, name, words)
             if checked is not None:
                 checked.result()
+            if rust_checks and not quick:
+                extension = rust.build_for_msvc(steps, pythons[0])
+                for name in pythons:
+                    wine.install(name, extension)
+                    run_tests(steps, wine, name, [windows_path(ROOT / "tests" / "windows")], ", MSVC")
 
 
 if __name__ == "__main__":
