@@ -7,7 +7,7 @@ import threading
 import pytest
 import spprof
 from handwritten import DECODER, PACKAGE, STACKS, collapsed
-from support import Parking, in_thread, spin
+from support import CPU_CLOCK_STEP_NS, Parking, in_thread, spin
 
 
 @pytest.fixture
@@ -130,7 +130,9 @@ def test_where_threads_wait():
     assert blocked.place.function_name.endswith("park")
     whole = {row.activity: row.time_ns for row in profiler.profile.activities()}
     assert whole["computing"] == profiler.profile.time_ns("cpu")
-    assert sum(whole.values()) == pytest.approx(profiler.profile.time_ns("wall"), rel=0.02)
+    wall_ns = profiler.profile.time_ns("wall")
+    # Each of the three threads has CPU time that its clock shows late.
+    assert sum(whole.values()) == pytest.approx(wall_ns, abs=0.02 * wall_ns + 3 * CPU_CLOCK_STEP_NS)
 
 
 def test_a_cell_of_a_notebook_shows_the_page_shut_off(profile, tmp_path):
