@@ -97,6 +97,8 @@ class MuslPython:
             archives.update()
             archives.unpack_sources(names, self.sources)
             if release == MUSL_RELEASE:
+                # What is left of a try that failed.
+                shutil.rmtree(self.musl, ignore_errors=True)
                 archives.unpack([f"musl:{architecture}" for architecture in MUSL_ARCHITECTURES], self.musl)
                 # Where programs name the loader.
                 (self.musl / "lib").symlink_to("usr/lib")
