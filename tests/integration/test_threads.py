@@ -20,7 +20,7 @@ from support import (
     thread_of,
 )
 
-#: Enough of a thread's CPU for samples of it, s: ten rounds of the collector, which finds it within one and a tick.
+#: Enough of a thread's CPU for samples of it, s: ten times as long as it may take the collector to find it.
 WORK_S = 0.1
 
 

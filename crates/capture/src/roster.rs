@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::slots::{ARMED, MAX_THREADS, PARKED, Slot, TickValue, Vacated};
 use crate::tick::mix;
 
-/// After this time the interpreter's list is read even if nobody was born and everybody rests: a thread of C that has ended while
+/// After this time the interpreter's list is read even if nobody was born: a thread of C that has ended while
 /// it had a tick to come is only missed there.
 const LIST_PERIOD_NS: u64 = 100_000_000;
 

@@ -88,7 +88,8 @@ impl From<Fault> for TornReason {
     }
 }
 
-/// Walks the frames of the thread whose state is at `thread_state`, innermost first, and shows the Python frames to `visit`, some at a time.
+/// Walks the frames of the thread whose state is at `thread_state`, innermost first, and shows the Python frames to `visit`, some
+/// at a time.
 ///
 /// `code_type` is the address of `PyCode_Type`. At most `max_frames` frames are shown.
 ///
