@@ -235,6 +235,7 @@ def test_a_file_is_written_and_read_again(tmp_path):
 
 def test_the_doctor_has_no_complaint():
     report = _native.doctor()
+    assert report["GIL"] == "that a thread waits for it is told"
     assert report["problems"] == []
     assert "suspended" in report["sampling"]
 

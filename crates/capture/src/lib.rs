@@ -110,11 +110,26 @@ mod fault;
 #[path = "windows/findings.rs"]
 mod findings;
 #[cfg(windows)]
+#[path = "windows/gil_wait.rs"]
+mod gil_wait;
+#[cfg(windows)]
+#[path = "windows/libraries.rs"]
+mod libraries;
+#[cfg(windows)]
 #[path = "windows/outside.rs"]
 mod outside;
 #[cfg(windows)]
 #[path = "windows/own_thread.rs"]
 mod own_thread;
+#[cfg(windows)]
+#[path = "windows/stand_still.rs"]
+mod stand_still;
+#[cfg(windows)]
+#[path = "windows/unwind.rs"]
+mod unwind;
+#[cfg(any(windows, test))]
+#[path = "windows/wait_site.rs"]
+mod wait_site;
 #[cfg(windows)]
 use absent::{fork, sigprof, termination};
 
@@ -130,6 +145,8 @@ mod image;
 
 pub use collection::{collection_began, collection_ended};
 pub use examination::{Examination, examine_system, system_name};
+#[cfg(windows)]
+pub use gil_wait::{Learning, learn as learn_gil_wait};
 pub use host::{Host, HostError};
 #[cfg(feature = "inject-faults")]
 pub use injection::injected;

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::clock_view;
-use crate::inspect::host;
+use crate::inspect::{host, learn_gil_wait};
 use crate::profile_class::Profile;
 use crate::save;
 use crate::values::ProfilerStats;
@@ -58,6 +58,7 @@ pub(crate) fn start(
             Some(hand_over)
         }
     };
+    learn_gil_wait(py, &host);
     py.detach(|| capture::start(host, options, on_termination)).map_err(raise)
 }
 

@@ -22,6 +22,17 @@ pub(crate) fn host(py: Python<'_>) -> PyResult<Host> {
     Ok(*HOST.get_or_init(|| found))
 }
 
+/// Has it found out how this system shows that a thread waits for the GIL, where that must be.
+pub(crate) fn learn_gil_wait(py: Python<'_>, host: &Host) {
+    #[cfg(windows)]
+    {
+        let learning = capture::learn_gil_wait(host);
+        py.detach(|| learning.finish());
+    }
+    #[cfg(not(windows))]
+    let _ = (py, host);
+}
+
 /// What the interpreter says it is, in `sys`.
 fn identity(py: Python<'_>) -> PyResult<Identity> {
     let sys = py.import("sys")?;

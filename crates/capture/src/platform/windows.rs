@@ -3,7 +3,6 @@
 //! There are no signals, so nothing here runs on a thread of the program: [`crate::outside`] looks at threads that stand still.
 
 use std::cell::OnceCell;
-use std::ffi::CStr;
 use std::io;
 use std::mem::transmute;
 use std::ptr;
@@ -14,14 +13,13 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use windows_sys::Wdk::System::SystemServices::RtlGetVersion;
 use windows_sys::Win32::Foundation::{
-    CloseHandle, FILETIME, GetLastError, HANDLE, HLOCAL, HMODULE, INVALID_HANDLE_VALUE, LocalFree, WAIT_TIMEOUT,
+    CloseHandle, FILETIME, GetLastError, HANDLE, HLOCAL, INVALID_HANDLE_VALUE, LocalFree, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, TH32CS_SNAPTHREAD, THREADENTRY32, Thread32First, Thread32Next,
 };
-use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+use windows_sys::Win32::System::LibraryLoader::GetModuleHandleW;
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
-use windows_sys::Win32::System::ProcessStatus::K32EnumProcessModules;
 use windows_sys::Win32::System::SystemInformation::{GetSystemTimePreciseAsFileTime, OSVERSIONINFOW};
 use windows_sys::Win32::System::Threading::{
     CREATE_WAITABLE_TIMER_HIGH_RESOLUTION, CreateWaitableTimerExW, GetCurrentProcess, GetCurrentProcessId,
@@ -32,6 +30,9 @@ use windows_sys::Win32::System::Threading::{
 use windows_sys::Win32::System::WindowsProgramming::{QueryProcessCycleTime, QueryThreadCycleTime};
 use windows_sys::core::{HRESULT, PWSTR};
 use windows_sys::w;
+
+use crate::libraries::export;
+pub(crate) use crate::libraries::symbol;
 
 /// The system's id of a thread. It is a DWORD there, and a small one: ids come from a table of handles.
 pub(crate) type Tid = i32;
@@ -446,46 +447,6 @@ pub(crate) struct AllSignalsBlocked;
 impl AllSignalsBlocked {
     pub(crate) fn new() -> Self {
         Self
-    }
-}
-
-/// The list of libraries cannot be read, or not all of it, while another thread loads one (Windows documentation of
-/// `EnumProcessModulesEx`): so often it is tried.
-const MAX_LIST_READINGS: u32 = 10;
-
-/// Address of what the interpreter's library exports as `name`, null where there is none.
-pub(crate) fn symbol(name: &CStr) -> *const () {
-    static LIBRARY: OnceLock<usize> = OnceLock::new();
-    let find = || modules().into_iter().find(|module| !export(*module, c"_PyRuntime").is_null());
-    // Only what was found is kept: the next session may find what this one does not.
-    let library = LIBRARY.get().copied().or_else(|| (0..MAX_LIST_READINGS).find_map(|_| find()));
-    library.map_or(ptr::null(), |library| export(*LIBRARY.get_or_init(|| library), name))
-}
-
-fn export(module: usize, name: &CStr) -> *const () {
-    // SAFETY: a module of this process that is not unloaded while the interpreter is in it, and a name that ends in 0.
-    let found = unsafe { GetProcAddress(module as HMODULE, name.as_ptr().cast()) };
-    found.map_or(ptr::null(), |function| function as *const ())
-}
-
-/// The program and the libraries that are loaded.
-fn modules() -> Vec<usize> {
-    let mut modules: Vec<HMODULE> = vec![ptr::null_mut(); 1024];
-    let mut needed_bytes = 0;
-    loop {
-        let size_bytes = size_of_val(modules.as_slice()) as u32;
-        // SAFETY: a pseudo handle, and as much room as is said.
-        let known = unsafe {
-            K32EnumProcessModules(GetCurrentProcess(), modules.as_mut_ptr(), size_bytes, &raw mut needed_bytes)
-        };
-        if known == 0 {
-            return Vec::new();
-        }
-        if needed_bytes <= size_bytes {
-            modules.truncate(needed_bytes as usize / size_of::<HMODULE>());
-            return modules.into_iter().map(|module| module as usize).collect();
-        }
-        modules.resize(modules.len() * 2, ptr::null_mut());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What Windows allows.
 
 use crate::examination::Examination;
+use crate::gil_wait;
 use crate::platform;
 
 /// Asks the system for what a session needs, and gives it back at once.
@@ -13,6 +14,8 @@ pub(crate) fn add_to(outcome: &mut Examination) {
         None => "the CPU time of threads is told in steps of the system's clock tick, 10 to 16 ms".to_owned(),
     };
     outcome.findings.push(("clocks", clocks));
+    let waits = if gil_wait::is_known() { "is told" } else { "is not told: such a thread is blocked" };
+    outcome.findings.push(("GIL", format!("that a thread waits for it {waits}")));
     outcome.findings.push(("threads", format!("{} in this process", platform::own_threads().len())));
     if !platform::can_be_opened(platform::own_tid()) {
         outcome.problems.push(

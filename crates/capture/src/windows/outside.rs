@@ -13,19 +13,16 @@ use std::sync::MutexGuard;
 
 use interpreter::{Memory, RawFrame, WalkEnd, is_listed, walk};
 use profile::{Gil, Running, State};
-use windows_sys::Win32::Foundation::HANDLE;
-use windows_sys::Win32::System::Diagnostics::Debug::{
-    CONTEXT, CONTEXT_CONTROL_AMD64, CONTEXT_INTEGER_AMD64, GetThreadContext,
-};
-use windows_sys::Win32::System::Threading::{ResumeThread, SuspendThread};
 
 use crate::activity::{Activity, activity, is_at_rest};
 use crate::collection;
+use crate::gil_wait;
 use crate::host::Host;
 use crate::platform::{self, TaskFiles, Tid};
 use crate::roster::LiveThread;
 use crate::safe_load::LiveMemory;
 use crate::shared::{Shared, add};
+use crate::stand_still::{Registers, stand_still};
 use crate::symbols::Symbols;
 
 /// A thread that is met while the interpreter changes its chain of frames is looked at again at once: it must only come to run
@@ -44,10 +41,6 @@ pub(crate) enum Look<'a> {
     /// The system does not let it be looked at, or the interpreter knows no single state of it.
     CannotTell,
 }
-
-/// `CONTEXT` must begin at a multiple of 16.
-#[repr(C, align(16))]
-struct Registers(CONTEXT);
 
 /// What was found while the thread stood still.
 struct Found {
@@ -102,11 +95,11 @@ pub(crate) fn look<'a>(
         }
         let truncated = matches!(found.end, WalkEnd::Truncated);
         let running = match activity(&LiveMemory, found.program_counter) {
-            Activity::InSystemCall if is_at_rest(used_ns, elapsed_ns) => Running::Blocked,
+            Activity::InSystemCall if found.gil == Gil::Waits || is_at_rest(used_ns, elapsed_ns) => Running::Blocked,
             Activity::InSystemCall | Activity::InProgram => Running::OnCpu,
         };
         let gil = match (found.gil, running) {
-            // One that runs does not wait; of one that is blocked only this is known, that somebody waits.
+            // One that runs does not wait; of one that is blocked it may be known only that somebody waits.
             (Gil::Unknown, Running::OnCpu) if !shared.host.layout.free_threaded => Gil::Detached,
             (gil, _) => gil,
         };
@@ -117,29 +110,10 @@ pub(crate) fn look<'a>(
     Look::Runs
 }
 
-/// Suspends the thread of `handle`, shows its registers to `look`, and lets it go on. `None` where it cannot be suspended: it
-/// has ended, or the program has suspended it too often itself.
-fn stand_still<T>(handle: HANDLE, look: impl FnOnce(&CONTEXT) -> T) -> Option<T> {
-    // SAFETY: all-zero is a valid context.
-    let mut registers = Registers(unsafe { std::mem::zeroed() });
-    registers.0.ContextFlags = CONTEXT_CONTROL_AMD64 | CONTEXT_INTEGER_AMD64;
-    // SAFETY: a handle of a thread of this process that is not the calling one.
-    if unsafe { SuspendThread(handle) } == u32::MAX {
-        return None;
-    }
-    // The call above only asks for it; this one returns when the thread has come to a stand.
-    // SAFETY: the structure is whole, aligned and says what is to be filled in.
-    let known = unsafe { GetThreadContext(handle, &raw mut registers.0) };
-    let seen = (known != 0).then(|| look(&registers.0));
-    // SAFETY: as above; it was suspended once by us.
-    unsafe { ResumeThread(handle) };
-    seen
-}
-
 /// What there is to see of a thread that stands still. Allocates nothing and takes no lock.
-fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, frames: &mut Vec<RawFrame>) -> Found {
+fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &Registers, frames: &mut Vec<RawFrame>) -> Found {
     let host = &shared.host;
-    let program_counter = registers.Rip;
+    let program_counter = registers.0.Rip;
     let layout = &host.layout;
     let is_its_own = layout.thread_id(&LiveMemory, thread_state, layout.thread_state.thread_id) == Some(tid as u64);
     if !is_its_own || host.is_entering_interpreter(program_counter) {
@@ -153,13 +127,13 @@ fn examine(shared: &Shared, tid: Tid, thread_state: u64, registers: &CONTEXT, fr
         let room = capacity.saturating_sub(frames.len());
         frames.extend_from_slice(found.get(..room).unwrap_or(found));
     });
-    let gil = gil(host, thread_state);
+    let gil = gil(host, thread_state, registers);
     let in_gc = gil == Gil::Holds && collection::is_collecting(shared, thread_state);
     Found { end, program_counter, gil, in_gc }
 }
 
-/// What the interpreter's memory says for certain of a thread that stands still.
-fn gil(host: &Host, thread_state: u64) -> Gil {
+/// What is certain of a thread that stands still.
+fn gil(host: &Host, thread_state: u64, registers: &Registers) -> Gil {
     let layout = &host.layout;
     if layout.free_threaded {
         return Gil::Unknown;
@@ -167,9 +141,13 @@ fn gil(host: &Host, thread_state: u64) -> Gil {
     let Some(gil) = layout.gil_address(&LiveMemory, host.runtime_address, thread_state) else { return Gil::Unknown };
     let holder = LiveMemory.read_u64(gil.wrapping_add(u64::from(layout.gil_last_holder)));
     let locked = LiveMemory.read_u32(gil.wrapping_add(u64::from(layout.gil_locked)));
-    match (holder, locked) {
-        (Ok(holder), Ok(1)) if holder == thread_state => Gil::Holds,
-        _ if layout.nobody_waits_for(&LiveMemory, gil) => Gil::Detached,
-        _ => Gil::Unknown,
+    if (holder, locked) == (Ok(thread_state), Ok(1)) {
+        return Gil::Holds;
+    }
+    match gil_wait::is_for_gil(registers) {
+        Some(true) => Gil::Waits,
+        Some(false) => Gil::Detached,
+        None if layout.nobody_waits_for(&LiveMemory, gil) => Gil::Detached,
+        None => Gil::Unknown,
     }
 }

@@ -251,15 +251,21 @@ pub enum Gil {
     PointerInInterpreter(u32),
 }
 
-/// Where the GIL keeps those who wait for it: its condition variables, the second of which is for a thread that has let go of
-/// it and waits until another has taken it. Each is zero while nobody waits (`Include/internal/pycore_condvar.h`).
+/// Where the GIL shows on Windows that threads wait: its two condition variables, the second of which is for a thread that has let go of
+/// it and waits until another has taken it, each with a lock behind it (`Include/internal/pycore_condvar.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GilWaiters {
-    /// CPython's own condition variables, up to 3.12: `waiting`, an int.
+    /// CPython's own condition variables, up to 3.12: `waiting`, an int that is zero while nobody waits, 16 bytes before the
+    /// `LockCount` of a CRITICAL_SECTION, which is -1 while nobody has it.
     Counts([u32; 2]),
-    /// The system's, from 3.13: a pointer-sized word.
+    /// The system's, from 3.13: a pointer-sized word that is zero while nobody waits, before an SRWLOCK, which is zero while nobody
+    /// has it.
     Words([u32; 2]),
 }
+
+/// From `waiting` to `LockCount`: `{ HANDLE sem; int waiting; }`, and `{ void *DebugInfo; LONG LockCount; ... }`.
+const LOCK_COUNT_AFTER_WAITING_BYTES: u32 = 16;
+const LOCK_AFTER_CONDITION_BYTES: u32 = 8;
 
 /// `sizeof(pthread_cond_t)` of glibc and musl.
 const CONDITION_BYTES: u32 = 48;
@@ -374,13 +380,18 @@ impl Layout {
         }
     }
 
-    /// Whether no thread waits for the GIL whose structure is at `gil`; `false` where it does not say.
+    /// Whether no thread waits for the GIL whose structure is at `gil`, nor for the locks in it; `false` where it does not say.
     pub fn nobody_waits_for<M: Memory>(&self, memory: &M, gil: u64) -> bool {
-        let at = |offset: u32| gil.wrapping_add(u64::from(offset));
+        let int = |offset: u32| memory.read_u32(gil.wrapping_add(u64::from(offset)));
+        let word = |offset: u32| memory.read_u64(gil.wrapping_add(u64::from(offset)));
         match self.gil_waiters {
             None => false,
-            Some(GilWaiters::Counts(counts)) => counts.iter().all(|count| memory.read_u32(at(*count)) == Ok(0)),
-            Some(GilWaiters::Words(words)) => words.iter().all(|word| memory.read_u64(at(*word)) == Ok(0)),
+            Some(GilWaiters::Counts(counts)) => counts
+                .iter()
+                .all(|at| int(*at) == Ok(0) && int(at + LOCK_COUNT_AFTER_WAITING_BYTES) == Ok((-1i32).cast_unsigned())),
+            Some(GilWaiters::Words(words)) => {
+                words.iter().all(|at| word(*at) == Ok(0) && word(at + LOCK_AFTER_CONDITION_BYTES) == Ok(0))
+            }
         }
     }
 

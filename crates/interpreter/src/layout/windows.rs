@@ -45,6 +45,8 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
     use crate::layout::tables;
+    use crate::{Fault, Memory};
+    use alloc::vec;
     use alloc::vec::Vec;
 
     macro_rules! found {
@@ -87,6 +89,41 @@ mod tests {
         }
         assert_eq!(fact(FOUND_3_13, "gil.before_condition_bytes"), Some(GIL_CONDITION));
         assert_eq!(fact(FOUND_3_13, "gil.size_bytes"), Some(GIL_SIZE_BYTES));
+    }
+
+    const GIL: u64 = 0x5000;
+
+    /// A GIL whose words are zero, but for these.
+    struct Gil(Vec<(u64, u64)>);
+
+    impl Memory for Gil {
+        fn read_u64(&self, address: u64) -> Result<u64, Fault> {
+            let offset = address.checked_sub(GIL).ok_or(Fault)?;
+            Ok(self.0.iter().find(|(at, _)| *at == offset).map_or(0, |(_, value)| *value))
+        }
+    }
+
+    #[test]
+    fn who_waits_up_to_3_12_is_counted_beside_the_locks() {
+        let layout = adapted_layout(tables::python_3_9, FOUND[0].1);
+        // `waiting` in the first halves of words, `LockCount` too.
+        let free = [(48, 0xffff_ffff), (104, 0xffff_ffff)];
+        assert!(layout.nobody_waits_for(&Gil(free.to_vec()), GIL));
+        for (at, value) in [(32, 1), (88, 1), (48, 0xffff_fffe), (104, 0xffff_fffe)] {
+            let gil = Gil([vec![(at, value)], free.to_vec()].concat());
+            assert!(!layout.nobody_waits_for(&gil, GIL), "at {at}");
+        }
+        assert!(!layout.nobody_waits_for(&Gil(vec![]), 0x1000));
+    }
+
+    #[test]
+    fn who_waits_from_3_13_is_in_the_words() {
+        let layout = Layout { gil_waiters: Some(GIL_CONDITIONS), ..adapted_layout(tables::python_3_9, FOUND[0].1) };
+        assert!(layout.nobody_waits_for(&Gil(vec![]), GIL));
+        for at in [24, 32, 40, 48] {
+            assert!(!layout.nobody_waits_for(&Gil(vec![(at, 1)]), GIL), "at {at}");
+        }
+        assert!(layout.nobody_waits_for(&Gil(vec![(16, 1), (56, 1)]), GIL));
     }
 
     #[test]
