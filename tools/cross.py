@@ -104,6 +104,9 @@ LONG_TESTS = (
     "test_lines.py",
 )
 """Begun first, so that none is left for the end."""
+ONE_PYTHON_TESTS = ("test_autostart.py", "test_cli_report.py", "test_cli_run.py", "test_files.py")
+"""Begin many processes, each of which takes qemu-user seconds, and ask for nothing that is another thing in another CPython: with
+more than one they are run with the last."""
 QUICK_TESTS = ("tests/integration/test_stacks.py",)
 QUICK_LEFT_OUT = ("tests/integration/test_stacks.py::test_all_of_this_with_the_jit_compiler",)
 """It runs the others once more."""
@@ -467,7 +470,7 @@ class Work:
             pool.submit(run, name, python, test)
             for test in _files(tests)
             if test not in left_out
-            for name, python in interpreters.items()
+            for name, python in list(interpreters.items())[-1 if Path(test).name in ONE_PYTHON_TESTS else 0 :]
         ]
 
 

@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 import spprof
-from support import CPU_CLOCK_STEP_NS, not_on_windows
+from support import CPU_CLOCK_STEP_NS, MACHINE_BELOW, not_on_windows
 
 #: What the system says of a file that is not there and of a folder, if it is to be read; and of writing below a file.
 if sys.platform == "win32":
@@ -454,7 +454,9 @@ def test_a_directory_that_is_gone(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = run_there("a.json")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "spprof run: a.json: No such file or directory\n")
+    # An interpreter under qemu-user is begun by a shell, which has its own complaint.
+    said = [line for line in done.stderr.splitlines() if MACHINE_BELOW is None or "getcwd() failed" not in line]
+    assert (done.returncode, done.stdout, said) == (2, "", ["spprof run: a.json: No such file or directory"])
     gone.mkdir()
     done = run_there(str(tmp_path / "a.json"))
     assert (done.returncode, done.stdout) == (0, "1\n")
