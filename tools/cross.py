@@ -39,6 +39,7 @@ from pathlib import Path
 import foreign_python
 import foreign_rust
 import linked
+import own_pip
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -235,16 +236,7 @@ class Work:
                 "--target",
                 self.site,
             ]
-            command: list[str | Path] = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-                *pure,
-            ]
-            subprocess.run([*command, *TEST_REQUIREMENTS], check=True)
+            subprocess.run([*own_pip.command(self.folder), "install", *pure, *TEST_REQUIREMENTS], check=True)
 
         makers: dict[str, Callable[[], None]] = {"rust": rust, "zig": zig}
         if AARCH64 in self.targets:
@@ -390,9 +382,8 @@ class Work:
 
     def make_musl_pythons(self) -> bool:
         """CPythons for the targets with musl."""
-        missing = [program for program in ("make", "xz") if shutil.which(program) is None]
-        if missing:
-            self.report.skip("tests of the package on musl", f"no CPython can be built without {' and '.join(missing)}")
+        if shutil.which("make") is None:
+            self.report.skip("tests of the package on musl", "no CPython can be built without make")
             return False
         processors = [_processor(target) for target in MUSL if target in self.targets or target == MUSL[0]]
         name = f"CPython {foreign_python.MUSL_VERSION} for musl"

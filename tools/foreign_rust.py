@@ -98,6 +98,7 @@ APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
         downloads = self.folder / "downloads" / "sources"
         shutil.rmtree(downloads, ignore_errors=True)
         downloads.mkdir(parents=True)
+        destination.mkdir(parents=True, exist_ok=True)
         command: list[str | Path] = [
             "apt-get",
             "-c",
@@ -111,9 +112,12 @@ APT::Sandbox::User ""; Acquire::Languages "none"; #clear DPkg::Post-Invoke;
         subprocess.run(command, cwd=downloads, check=True)
         for name in names:
             (archive,) = (each for each in downloads.glob(f"{name}_*.orig.tar.*") if each.suffix != ".asc")
-            (destination / name).mkdir(parents=True, exist_ok=True)
-            where: list[str | Path] = ["-C", destination / name, "--strip-components=1"]
-            subprocess.run(["tar", "-xf", archive, "--no-same-owner", *where], check=True)
+            # Not by tar, which wants a program for each kind of compression.
+            unpacked = downloads / name
+            shutil.unpack_archive(archive, unpacked)
+            (source,) = unpacked.iterdir()
+            shutil.rmtree(destination / name, ignore_errors=True)
+            source.replace(destination / name)
 
     def dependencies(self, name: str, prefix: str) -> list[str]:
         """Packages that `name` depends on directly and whose names begin so."""

