@@ -1,7 +1,7 @@
 """Runs every check of spprof: `python3 tools/test.py`, on any Python from 3.9 with `cargo` and a C compiler beside it.
 
 Rust:    cargo fmt, clippy and test; the handler on wrong values; the fuzz targets, half a minute each.
-Lint:    ruff and mypy.
+Lint:    ruff and mypy; check-jsonschema for the workflows.
 Python:  one abi3 wheel, and one wheel for each free-threaded interpreter; then the tests under every interpreter that
          can be found, each in a virtual environment of its own, and the stack tests once more with the JIT compiler
          of 3.14 and later; the tests of the IPython magics under one; mypy's stubtest of the extension's stubs; the
@@ -53,7 +53,7 @@ STUBS = ROOT / "python" / "spprof" / "_native.pyi"
 PYTHONS_SCRIPT = ROOT.parent / "shared" / "bin" / "pythons"
 """Prints `NAME PATH` for interpreters it finds or makes; used if it is there."""
 
-TOOLS = ("maturin==1.16.0", "ruff==0.17.6", "mypy==2.4.1")
+TOOLS = ("maturin==1.16.0", "ruff==0.17.6", "mypy==2.4.1", "check-jsonschema==0.39.0")
 """Pinned: a linter's new rule should come as a change of this line, not as a failure of somebody else's change."""
 
 TEST_REQUIREMENTS = ("pytest>=8", "hypothesis>=6")
@@ -275,11 +275,13 @@ def rust(run: Runner) -> None:
 
 
 def lint(run: Runner, tools: VirtualEnvironment) -> None:
-    """Style and types of the Python files."""
+    """Style and types of the Python files, and the form of the workflows."""
     run.run("ruff check", [tools.program("ruff"), "check"])
     run.run("ruff format", [tools.program("ruff"), "format", "--check"])
     checked = ["python/spprof", "python/spprof.data/purelib", "tools", "benches/run.py"]
     run.run("mypy", [tools.program("mypy"), "--strict", *checked])
+    workflows = ["--builtin-schema", "vendor.github-workflows", *sorted((ROOT / ".github/workflows").iterdir())]
+    run.run("workflows", [tools.program("check-jsonschema"), *workflows])
 
 
 def build_wheel(
