@@ -53,7 +53,7 @@ STUBS = ROOT / "python" / "spprof" / "_native.pyi"
 PYTHONS_SCRIPT = ROOT.parent / "shared" / "bin" / "pythons"
 """Prints `NAME PATH` for interpreters it finds or makes; used if it is there."""
 
-TOOLS = ("maturin==1.16.0", "ruff==0.17.6", "mypy==2.4.1", "check-jsonschema==0.39.0")
+TOOLS = ("maturin==1.16.0", "ruff==0.17.6", "mypy==2.4.1", "check-jsonschema==0.38.2")
 """Pinned: a linter's new rule should come as a change of this line, not as a failure of somebody else's change."""
 
 TEST_REQUIREMENTS = ("pytest>=8", "hypothesis>=6")
