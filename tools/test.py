@@ -280,8 +280,9 @@ def lint(run: Runner, tools: VirtualEnvironment) -> None:
     run.run("ruff format", [tools.program("ruff"), "format", "--check"])
     checked = ["python/spprof", "python/spprof.data/purelib", "tools", "benches/run.py"]
     run.run("mypy", [tools.program("mypy"), "--strict", *checked])
-    workflows = ["--builtin-schema", "vendor.github-workflows", *sorted((ROOT / ".github/workflows").iterdir())]
-    run.run("workflows", [tools.program("check-jsonschema"), *workflows])
+    workflows = sorted((ROOT / ".github" / "workflows").iterdir())
+    schema = ("--builtin-schema", "vendor.github-workflows")
+    run.run("workflows", [tools.program("check-jsonschema"), *schema, *workflows])
 
 
 def build_wheel(
