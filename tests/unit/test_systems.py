@@ -104,7 +104,7 @@ def test_a_step_that_windows_lacks_is_named_with_its_reason(tmp_path, monkeypatc
 
 
 def test_programs_of_environments_are_where_each_system_has_them(tmp_path, monkeypatch):
-    for system, pattern in (("linux", r"venvs/[\w.-]+/bin/\w+$"), ("win32", r"venvs/[\w.-]+/Scripts/\w+\.exe$")):
+    for system, pattern in (("linux", r"venvs/[\w.-]+/bin/[\w-]+$"), ("win32", r"venvs/[\w.-]+/Scripts/[\w-]+\.exe$")):
         plan = planned(system, tmp_path / system, monkeypatch)
         words = [word.replace("\\", "/") for command in plan.commands.values() for word in command]
         own = str(tmp_path).replace("\\", "/")
