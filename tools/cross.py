@@ -12,7 +12,7 @@ tests    of the crates, for aarch64 by qemu-user and for musl on x86_64 as they 
 pytest   TESTS with the package for aarch64 and for musl, each file by itself. The default is all of tests/integration that
          qemu-user is true to, and for musl on aarch64 what may depend on both.
 
---quick is what `tools/test.py` runs: aarch64 alone, one CPython, and a part of the tests.
+--quick is what `tools/test.py` runs: links for all targets, and of the tests a part, for aarch64 alone and one CPython.
 
 What a runner says in its last line is printed at the end, and what could not be done is named with the reason. The exit status is 1
 if something failed, and 0 where nothing can be done because this is another system.
@@ -48,8 +48,8 @@ MUSL = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
 MACOS = ("aarch64-apple-darwin", "x86_64-apple-darwin")
 TARGETS = (AARCH64, *MUSL, *MACOS)
 EMULATED = (AARCH64, MUSL[1])
-QUICK_TARGETS = (AARCH64,)
-"""For the others, standard libraries and CPythons are built."""
+QUICK_TESTED = (AARCH64,)
+"""The others are linked only: to run something for them takes CPythons that are built here."""
 KINDS = {
     AARCH64: "ELF aarch64",
     MUSL[0]: "ELF x86_64",
@@ -64,7 +64,7 @@ NEWEST_GLIBC = (2, 17)
 ARM_RELEASE = "sid"
 ARM_PYTHONS = ("3.14", "3.15")
 TOOLS = ("cargo-zigbuild==0.24.0", "ziglang==0.17.1")
-TEST_REQUIREMENTS = ("pytest>=8", "hypothesis>=6", "exceptiongroup", "typing_extensions")
+TEST_REQUIREMENTS = ("pytest>=8", "pytest-rerunfailures", "hypothesis>=6", "exceptiongroup", "typing_extensions")
 
 FREE_CRATES = ("interpreter", "profile", "formats")
 """Crates that know of no system."""
@@ -180,10 +180,11 @@ class Report:
 class Work:
     """What is made in the folder; a part that is there is not made again."""
 
-    def __init__(self, folder: Path, targets: Sequence[str], quick: bool) -> None:
+    def __init__(self, folder: Path, targets: Sequence[str], tested: Sequence[str], quick: bool) -> None:
         self.report = Report()
         self.folder = folder
         self.targets = targets
+        self.tested = tested
         self.quick = quick
         self.pythons = ARM_PYTHONS[:1] if quick else ARM_PYTHONS
         self.toolchain = foreign_rust.Toolchain(folder)
@@ -239,9 +240,11 @@ class Work:
             subprocess.run([*own_pip.command(self.folder), "install", *pure, *TEST_REQUIREMENTS], check=True)
 
         makers: dict[str, Callable[[], None]] = {"rust": rust, "zig": zig}
-        if AARCH64 in self.targets:
-            makers |= {f"CPython {' '.join(self.pythons)} for arm64": pythons, "pytest": site}
-        if set(MUSL) & set(self.targets):
+        if self.tested:
+            makers["pytest"] = site
+        if AARCH64 in self.tested:
+            makers[f"CPython {' '.join(self.pythons)} for arm64"] = pythons
+        if set(MUSL) & set(self.tested):
             makers["musl"] = self.musl_python.fetch
         with ThreadPoolExecutor() as pool:
             return all(pool.map(lambda each: self.once(f"fetch {each[0]}", each[1]), makers.items()))
@@ -280,17 +283,16 @@ class Work:
     def make_std(self) -> bool:
         """The standard libraries that Debian does not have, all at once."""
         crate = self.toolchain.crate_of_std()
-        marks = {target: crate / f"made-{target}" for target in self.targets if target != AARCH64}
+        # The crate for tests is a part of it.
+        crates, mark = (
+            ("std,panic_abort,test", "made") if set(MUSL) & set(self.tested) else ("std,panic_abort", "linked")
+        )
+        marks = {target: crate / f"{mark}-{target}" for target in self.targets if target != AARCH64}
         targets = [target for target, mark in marks.items() if not mark.exists()]
         if not targets:
             return True
-        command: list[str | Path] = [
-            "cargo",
-            "build",
-            "-Zbuild-std=std,panic_abort,test",
-            "--manifest-path",
-            crate / "Cargo.toml",
-        ]
+        command: list[str | Path] = ["cargo", "build", f"-Zbuild-std={crates}"]
+        command += ["--manifest-path", crate / "Cargo.toml"]
         quick = {"CARGO_PROFILE_DEV_DEBUG_ASSERTIONS": "false"}
         environment = {**self.environment(), **quick, "CARGO_TARGET_DIR": str(crate / "target")}
         if not self.report.run("standard libraries", [*command, *_each("--target", targets)], environment):
@@ -351,11 +353,11 @@ class Work:
 
     def test_crates(self) -> None:
         """The tests of the crates; those of documents are left out, as they need a rustdoc of the same version."""
-        if set(EMULATED) & set(self.targets):
+        if set(EMULATED) & set(self.tested):
             for name, reason in CRATES_NOT_UNDER_QEMU.items():
                 self.report.skip(f"{name} on aarch64", reason)
         for target in (AARCH64, *MUSL):
-            if target not in self.targets:
+            if target not in self.tested:
                 continue
             options = ["--no-fail-fast", "--target", target]
             skipped = ["--", *_each("--skip", CRATES_NOT_UNDER_QEMU)] if target in EMULATED else []
@@ -369,6 +371,8 @@ class Work:
                 self.report.skip(target, "not asked for")
             elif target in MACOS:
                 self.report.skip(f"tests on {target}", "nothing here runs macOS")
+            elif target not in self.tested:
+                self.report.skip(f"tests on {target}", "they are run without --quick")
 
     def make_package(self, target: str) -> Path:
         """spprof for a target, as a wheel would install it, in a folder of its own."""
@@ -385,7 +389,7 @@ class Work:
         if shutil.which("make") is None:
             self.report.skip("tests of the package on musl", "no CPython can be built without make")
             return False
-        processors = [_processor(target) for target in MUSL if target in self.targets or target == MUSL[0]]
+        processors = [_processor(target) for target in MUSL if target in self.tested or target == MUSL[0]]
         name = f"CPython {foreign_python.MUSL_VERSION} for musl"
         zig = self.ziglang() / "zig"
         return all(self.once(f"{name} {each}", partial(self.musl_python.build, each, zig)) for each in processors)
@@ -414,7 +418,7 @@ class Work:
         if not pythons.result():
             return begun
         for target in MUSL:
-            if target not in self.targets:
+            if target not in self.tested:
                 continue
             processor, version = _processor(target), foreign_python.MUSL_VERSION
             program = self.musl_python.prefix(processor) / "bin" / f"python{version}"
@@ -453,7 +457,9 @@ class Work:
         }
 
         def run(name: str, python: Path, test: str) -> None:
-            command: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            # As in tools/test.py, a test that fails is run once more; the closing line tells.
+            again = ["-p", "pytest_rerunfailures", "--reruns", "1"]
+            command: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *again]
             own = [each for each in left_out if each.startswith(f"{test}::")]
             self.report.run(f"pytest {name} {test}", [*command, *_each("--deselect", own), test], environment)
 
@@ -507,9 +513,9 @@ def main() -> int:
         print(f"skipped: other systems: {reason}")
         return 0
     began = time.monotonic()
-    work = Work(
-        options.folder.resolve(), options.target or (QUICK_TARGETS if options.quick else TARGETS), options.quick
-    )
+    targets = options.target or TARGETS
+    tested = [target for target in targets if target not in MACOS and (target in QUICK_TESTED or not options.quick)]
+    work = Work(options.folder.resolve(), targets, [] if options.no_tests else tested, options.quick)
     work.folder.mkdir(parents=True, exist_ok=True)
     try:
         fetched = work.fetch()
@@ -517,12 +523,11 @@ def main() -> int:
         print(f"skipped: other systems: {error}")
         return 0
     if fetched:
-        tested = () if options.no_tests else work.targets
         # They run under qemu-user while the rest is compiled.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             begun: list[Future[None]] = []
-            musl_pythons = pool.submit(work.make_musl_pythons) if set(MUSL) & set(tested) else None
-            if AARCH64 in tested:
+            musl_pythons = pool.submit(work.make_musl_pythons) if set(MUSL) & set(work.tested) else None
+            if AARCH64 in work.tested:
                 begun += work.test_package_on_arm(
                     pool, options.tests or (QUICK_TESTS if options.quick else PACKAGE_TESTS)
                 )
@@ -530,8 +535,7 @@ def main() -> int:
                 on_musl = None
                 if work.link() and musl_pythons is not None:
                     on_musl = pool.submit(work.test_package_on_musl, pool, options.tests, musl_pythons)
-                if tested:
-                    work.test_crates()
+                work.test_crates()
                 if on_musl is not None:
                     begun += on_musl.result()
             for each in begun:

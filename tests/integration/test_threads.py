@@ -154,16 +154,17 @@ def test_short_threads_that_nobody_announced_are_found_while_another_works():
         while time.thread_time() < until:
             hashlib.sha256(data)
 
-    def body():
+    def body(number):
         hash_for(0.02)
+        if number < threads:
+            _thread.start_new_thread(body, (number + 1,))
+        # To start a thread is work of this one.
         cpu_ns[threading.get_native_id()] = time.thread_time_ns()
         if len(cpu_ns) == threads:
             ended.set()
-        else:
-            _thread.start_new_thread(body, ())
 
     spprof.start(interval_ms=INTERVAL_MS)
-    _thread.start_new_thread(body, ())
+    _thread.start_new_thread(body, (1,))
     while not ended.is_set():
         hash_for(0.005)
     profile = spprof.stop()
