@@ -89,6 +89,9 @@ CRATES_NOT_UNDER_QEMU = {
 }
 """Tests of the crates, by a part of their names."""
 
+AFTER_TESTS = ("nice", "-n", "10")
+"""What is only compiled leaves the processors to tests that run meanwhile, and measure."""
+
 STEP_LIMIT_SECONDS = 3600
 """A step that takes as long hangs."""
 
@@ -291,7 +294,7 @@ class Work:
         targets = [target for target, mark in marks.items() if not mark.exists()]
         if not targets:
             return True
-        command: list[str | Path] = ["cargo", "build", f"-Zbuild-std={crates}"]
+        command: list[str | Path] = [*AFTER_TESTS, "cargo", "build", f"-Zbuild-std={crates}"]
         command += ["--manifest-path", crate / "Cargo.toml"]
         quick = {"CARGO_PROFILE_DEV_DEBUG_ASSERTIONS": "false"}
         environment = {**self.environment(), **quick, "CARGO_TARGET_DIR": str(crate / "target")}
@@ -306,6 +309,7 @@ class Work:
         """cargo with zig as the linker. Only what is ours is optimised: the rest takes longer to build than to run."""
         faster = [f"profile.dev.package.{crate}.opt-level=1" for crate in (*FREE_CRATES, "capture")]
         command: list[str | Path] = [
+            *(AFTER_TESTS if verb == "zigbuild" else ()),
             self.zig / "cargo-zigbuild",
             verb,
             "--locked",
@@ -372,7 +376,7 @@ class Work:
             elif target in MACOS:
                 self.report.skip(f"tests on {target}", "nothing here runs macOS")
             elif target not in self.tested:
-                self.report.skip(f"tests on {target}", "they are run without --quick")
+                self.report.skip(f"tests on {target}", "not with --quick or --no-tests")
 
     def make_package(self, target: str) -> Path:
         """spprof for a target, as a wheel would install it, in a folder of its own."""
