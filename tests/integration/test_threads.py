@@ -143,7 +143,11 @@ def test_a_thread_is_found_without_registration(starter, when):
 
 
 def test_short_threads_that_nobody_announced_are_found_while_another_works():
-    """The thread that works is never parked, so nothing but its ticks makes the collector look for who was born."""
+    """The thread that works is never parked, so nothing but its ticks makes the collector look for who was born.
+
+    A birth is seen in a tick, and makes it look once an interval at most: a thread is found after two of them. In rounds of 50 ms no
+    more than 16 of these would be.
+    """
     data = bytes(1 << 20)
     threads = 20
     cpu_ns = {}
@@ -155,7 +159,7 @@ def test_short_threads_that_nobody_announced_are_found_while_another_works():
             hashlib.sha256(data)
 
     def body(number):
-        hash_for(0.02)
+        hash_for(0.04)
         if number < threads:
             _thread.start_new_thread(body, (number + 1,))
         # To start a thread is work of this one.
