@@ -145,8 +145,8 @@ def test_a_thread_is_found_without_registration(starter, when):
 def test_short_threads_that_nobody_announced_are_found_while_another_works():
     """The thread that works is never parked, so nothing but its ticks makes the collector look for who was born.
 
-    A birth is seen in a tick, and makes it look once an interval at most: a thread is found after two of them. In rounds of 50 ms no
-    more than 16 of these would be.
+    A birth is seen in a tick, and makes it look once an interval at most: a thread is found after two of them. In rounds of 50 ms
+    no more than 16 of these would be.
     """
     data = bytes(1 << 20)
     threads = 20
