@@ -159,9 +159,9 @@ def test_waiting_for_something_else_while_others_wait_for_the_gil():
     here.close()
     there.close()
 
-    # Each of the two that compute had it for a while.
+    # Both of those that compute had it.
     for native_id in (busy.thread.native_id, threading.get_native_id()):
-        assert share_of(samples_of(profile, native_id), "on-cpu,gil") > 0.1
+        assert share_of(samples_of(profile, native_id), "on-cpu,gil") > 0
     for subject in subjects:
         samples = samples_of(profile, subject.thread.native_id)
         assert share_of(samples, "blocked,no-gil", *OR_SUSPENDED) == 1

@@ -131,8 +131,12 @@ def test_where_threads_wait():
     whole = {row.activity: row.time_ns for row in profiler.profile.activities()}
     assert whole["computing"] == profiler.profile.time_ns("cpu")
     wall_ns = profiler.profile.time_ns("wall")
-    # Each of the three threads has CPU time that its clock shows late.
-    assert sum(whole.values()) == pytest.approx(wall_ns, abs=0.02 * wall_ns + 3 * CPU_CLOCK_STEP_NS)
+    # All that goes beyond the wall clock is CPU time that the thread's clock shows late, in a sample that lasted less.
+    late_ns = sum(max(sample.cpu_ns - sample.wall_ns, 0) for sample in profiler.profile.samples)
+    assert wall_ns <= sum(whole.values()) <= wall_ns + late_ns
+    # In Wine, where clocks go in steps and a thread that is suspended works for that, it can be much.
+    if CPU_CLOCK_STEP_NS == 0:
+        assert sum(whole.values()) == pytest.approx(wall_ns, rel=0.02)
 
 
 def test_a_cell_of_a_notebook_shows_the_page_shut_off(profile, tmp_path):
