@@ -58,7 +58,9 @@ PROGRAMS = {
     """,
     "exit_text.py": "import sys; sys.exit('bye')",
     "exit_number.py": "import sys; sys.exit(7)",
-    "exit_large.py": "import sys; sys.exit(2**40 + 3)",
+    # More than a status has room for, but not more than a C long has: with that, CPython 3.12 and 3.13 end with an error left set,
+    # and it is chance what they print of it (mended in 3.14).
+    "exit_large.py": "import sys; sys.exit(2**40 + 3 if sys.platform != 'win32' else 2**30 + 3)",
     "exit_tuple.py": "import sys; sys.exit(('text', 1))",
     "exit_none.py": "import sys; sys.exit()",
     "hook.py": """

@@ -48,9 +48,9 @@ def detached(running):
 #: What such a thread may be said to be besides: on Windows a wait for a lock of the system's may be for one in the GIL.
 OR_BLOCKED = ("blocked",) if sys.platform == "win32" else ()
 
-#: The share of time that rivals for the GIL compute or wait for it, under Wine. To let it go and to wake one that waits takes
-#: calls of another process there, and whoever makes one is blocked, with the GIL or without.
-LEAST_UNDER_WINE = 0.6
+#: The share of time that threads which compute are seen to do so or to wait for the GIL. Under Wine it takes calls of another
+#: process to let it go and to wake one that waits, and whoever makes one is blocked, with the GIL or without.
+LEAST = 0.6 if sys.platform == "win32" else 1
 
 #: What a blocked thread may be said to be besides: in Wine one that is suspended works for that itself, which is counted in steps
 #: of 10 ms.
@@ -67,7 +67,7 @@ def test_spinning():
     samples = Subject(enter, running.clear).profile()
     if HAS_GIL:
         # The main thread asks for the GIL when it wakes, and this one waits until that has stopped the session.
-        assert share_of(samples, "on-cpu,gil", "on-cpu,no-gil", "blocked,waits-for-gil", *OR_BLOCKED) == 1
+        assert share_of(samples, "on-cpu,gil", "on-cpu,no-gil", "blocked,waits-for-gil", *OR_BLOCKED) >= LEAST
         assert share_of(samples, "on-cpu,gil") > 0.7
     else:
         assert share_of(samples, "on-cpu") > 0.9
@@ -124,8 +124,7 @@ def test_waiting_for_the_gil():
     samples = samples_of(profile, subject.thread.native_id)
     # Two rivals take turns of 5 ms. One that waits wakes every 5 ms to ask again: where others want the processor it is then
     # ready to run for a while, without the GIL. Whenever it is blocked, it is for the GIL.
-    least = 0.98 if sys.platform != "win32" else LEAST_UNDER_WINE
-    assert share_of(samples, "on-cpu,gil", "blocked,waits-for-gil", "on-cpu,no-gil") > least
+    assert share_of(samples, "on-cpu,gil", "blocked,waits-for-gil", "on-cpu,no-gil") > 0.98 * LEAST
     assert share_of(samples, "on-cpu,gil") > 0.1
     assert share_of(samples, "blocked,waits-for-gil") > 0.1
 
