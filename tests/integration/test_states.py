@@ -30,9 +30,24 @@ class Subject:
         spprof.start(interval_ms=1)
         time.sleep(wall_s)
         profile = spprof.stop()
+        self.leave()
+        return samples_of(profile, self.thread.native_id)
+
+    def leave(self):
+        """Lets the thread end, and waits until it has."""
         self._leave()
         self.thread.join()
-        return samples_of(profile, self.thread.native_id)
+
+
+def spinner():
+    """A thread that computes in Python until it is told to leave off."""
+    running = [True]
+
+    def enter():
+        while running:
+            pass
+
+    return Subject(enter, running.clear)
 
 
 def share_of(samples, *states):
@@ -58,13 +73,7 @@ OR_SUSPENDED = ("on-cpu,no-gil",) if sys.platform == "win32" else ()
 
 
 def test_spinning():
-    running = [True]
-
-    def enter():
-        while running:
-            pass
-
-    samples = Subject(enter, running.clear).profile()
+    samples = spinner().profile()
     if HAS_GIL:
         # The main thread asks for the GIL when it wakes, and this one waits until that has stopped the session.
         assert share_of(samples, "on-cpu,gil", "on-cpu,no-gil", "blocked,waits-for-gil", *OR_BLOCKED) >= LEAST
@@ -90,8 +99,7 @@ def test_sleeping_and_waiting_for_a_lock_or_a_socket():
     time.sleep(slept_s)
     profile = spprof.stop()
     for subject in subjects:
-        subject._leave()
-        subject.thread.join()
+        subject.leave()
     here.close()
     there.close()
 
@@ -108,18 +116,11 @@ def test_sleeping_and_waiting_for_a_lock_or_a_socket():
 
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 def test_waiting_for_the_gil():
-    running = [True]
-
-    def enter():
-        while running:
-            pass
-
-    subject = Subject(enter, running.clear)
+    subject = spinner()
     spprof.start(interval_ms=1)
     spin(0.4)
     profile = spprof.stop()
-    running.clear()
-    subject.thread.join()
+    subject.leave()
 
     samples = samples_of(profile, subject.thread.native_id)
     # Two rivals take turns of 5 ms. One that waits wakes every 5 ms to ask again: where others want the processor it is then
@@ -131,12 +132,6 @@ def test_waiting_for_the_gil():
 
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
 def test_waiting_for_something_else_while_others_wait_for_the_gil():
-    running = [True]
-
-    def compute():
-        while running:
-            pass
-
     lock = threading.Lock()
     lock.acquire()
     here, there = socket.socketpair()
@@ -148,13 +143,12 @@ def test_waiting_for_something_else_while_others_wait_for_the_gil():
     ]
     for subject in subjects:
         wait_until_blocked(subject.thread)
-    busy = Subject(compute, running.clear)
+    busy = spinner()
     spprof.start(interval_ms=1)
     spin(0.4)
     profile = spprof.stop()
     for subject in [busy, *subjects]:
-        subject._leave()
-        subject.thread.join()
+        subject.leave()
     here.close()
     there.close()
 
@@ -180,19 +174,12 @@ def test_computing_without_the_gil():
 
 @pytest.mark.skipif(HAS_GIL, reason="this interpreter has a GIL")
 def test_free_threads_compute_at_the_same_time():
-    running = [True]
-
-    def enter():
-        while running:
-            pass
-
-    subjects = [Subject(enter, running.clear) for _ in range(2)]
+    subjects = [spinner() for _ in range(2)]
     spprof.start(interval_ms=1)
     time.sleep(0.3)
     profile = spprof.stop()
-    running.clear()
     for subject in subjects:
-        subject.thread.join()
+        subject.leave()
         assert share_of(samples_of(profile, subject.thread.native_id), "on-cpu") > 0.9
 
 
