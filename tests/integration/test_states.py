@@ -50,6 +50,27 @@ def spinner():
     return Subject(enter, running.clear)
 
 
+@pytest.fixture
+def waiting():
+    """Threads that wait for something else than the GIL: a lock with a timeout, a socket, and an event without one."""
+    lock = threading.Lock()
+    lock.acquire()
+    here, there = socket.socketpair()
+    event = threading.Event()
+    subjects = [
+        Subject(lambda: lock.acquire(timeout=FOREVER), lock.release),
+        Subject(lambda: there.recv(1), lambda: here.send(b".")),
+        Subject(event.wait, event.set),
+    ]
+    for subject in subjects:
+        wait_until_blocked(subject.thread)
+    yield subjects
+    for subject in subjects:
+        subject.leave()
+    here.close()
+    there.close()
+
+
 def share_of(samples, *states):
     """The share of wall time that the samples say was spent in one of the states."""
     total_ns = sum(sample.wall_ns for sample in samples)
@@ -82,28 +103,13 @@ def test_spinning():
         assert share_of(samples, "on-cpu") > 0.9
 
 
-def test_sleeping_and_waiting_for_a_lock_or_a_socket():
-    lock = threading.Lock()
-    lock.acquire()
-    here, there = socket.socketpair()
-    event = threading.Event()
-    subjects = [
-        Subject(lambda: lock.acquire(timeout=FOREVER), lock.release),
-        Subject(lambda: there.recv(1), lambda: here.send(b".")),
-        Subject(lambda: event.wait(FOREVER), event.set),
-    ]
-    for subject in subjects:
-        wait_until_blocked(subject.thread)
+def test_sleeping_and_waiting_for_a_lock_or_a_socket(waiting):
     slept_s = 0.2
     spprof.start(interval_ms=1)
     time.sleep(slept_s)
     profile = spprof.stop()
-    for subject in subjects:
-        subject.leave()
-    here.close()
-    there.close()
 
-    for subject in subjects:
+    for subject in waiting:
         samples = samples_of(profile, subject.thread.native_id)
         assert samples
         assert share_of(samples, detached("blocked"), *OR_BLOCKED) == 1
@@ -131,31 +137,17 @@ def test_waiting_for_the_gil():
 
 
 @pytest.mark.skipif(not HAS_GIL, reason="there is no GIL")
-def test_waiting_for_something_else_while_others_wait_for_the_gil():
-    lock = threading.Lock()
-    lock.acquire()
-    here, there = socket.socketpair()
-    event = threading.Event()
-    subjects = [
-        Subject(lambda: lock.acquire(timeout=FOREVER), lock.release),
-        Subject(lambda: there.recv(1), lambda: here.send(b".")),
-        Subject(event.wait, event.set),
-    ]
-    for subject in subjects:
-        wait_until_blocked(subject.thread)
+def test_waiting_for_something_else_while_others_wait_for_the_gil(waiting):
     busy = spinner()
     spprof.start(interval_ms=1)
     spin(0.4)
     profile = spprof.stop()
-    for subject in [busy, *subjects]:
-        subject.leave()
-    here.close()
-    there.close()
+    busy.leave()
 
     # Both of those that compute had it.
     for native_id in (busy.thread.native_id, threading.get_native_id()):
         assert share_of(samples_of(profile, native_id), "on-cpu,gil") > 0
-    for subject in subjects:
+    for subject in waiting:
         samples = samples_of(profile, subject.thread.native_id)
         assert share_of(samples, "blocked,no-gil", *OR_SUSPENDED) == 1
 

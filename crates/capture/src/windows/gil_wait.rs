@@ -163,7 +163,10 @@ pub fn learn(host: &Host) -> Learning {
         Arc::new(Asking { lock, tid: AtomicI32::new(0), step: AtomicI32::new(0), is_done: AtomicBool::new(false) });
     let asks = Arc::clone(&asking);
     let body = Box::new(move || ask(&asks));
-    let Ok(thread) = OwnThread::spawn(c"spprof-gil", STACK_BYTES, body) else { return Learning(None) };
+    let Ok(thread) = OwnThread::spawn(c"spprof-gil", STACK_BYTES, body) else {
+        asking.lock.release();
+        return Learning(None);
+    };
     if let Some(known) = with_faults_caught(|| watch(&asking)) {
         let _ = KNOWN.set(known);
     }

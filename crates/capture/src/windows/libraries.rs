@@ -24,6 +24,7 @@ pub(crate) fn symbol(name: &CStr) -> *const () {
     library.map_or(ptr::null(), |library| export(*LIBRARY.get_or_init(|| library), name))
 }
 
+/// Address of what the library at `module` exports as `name`, null where it does not.
 pub(crate) fn export(module: usize, name: &CStr) -> *const () {
     // SAFETY: a module of this process that is not unloaded while the interpreter is in it, and a name that ends in 0.
     let found = unsafe { GetProcAddress(module as HMODULE, name.as_ptr().cast()) };
